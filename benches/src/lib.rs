@@ -1,0 +1,1 @@
+//! Measurements: training-shaped reads, raw S3 reads, side by side.

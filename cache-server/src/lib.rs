@@ -1,0 +1,3 @@
+//! The cache of a node: what lies between a reader and the origin.
+
+pub mod origin;

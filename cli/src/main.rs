@@ -1,0 +1,3 @@
+//! Forebay: training datasets at the speed of the local disk.
+
+fn main() {}

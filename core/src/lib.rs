@@ -1,0 +1,17 @@
+//! Domain types and arithmetic of Forebay.
+//!
+//! Everything here is shared by the cache server, the FUSE client and the
+//! drivers above them. The crate knows no network, no kernel interface and no
+//! object store.
+
+pub mod cache;
+pub mod checksum;
+pub mod chunk;
+mod error;
+pub mod manifest;
+mod object;
+mod range;
+
+pub use error::ErrorKind;
+pub use object::{ETag, ObjectId};
+pub use range::ByteRange;

@@ -1,0 +1,1 @@
+//! A read-only POSIX tree over a manifest and a cache, served through FUSE.

@@ -1,0 +1,3 @@
+//! The project's front door: check, test, demo, show.
+
+fn main() {}
