@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod chunk;
 mod error;
 pub mod manifest;
+pub mod metric;
 mod object;
 mod range;
 

@@ -1,0 +1,111 @@
+//! Every metric of Forebay, defined once.
+//!
+//! Call sites name the constant; `docs/METRICS.md` is printed from [`ALL`]. Names follow
+//! the Prometheus conventions: base units, `_total` on counters (added by the encoder),
+//! labels from small fixed sets.
+
+use std::fmt::Write;
+
+/// What a metric's value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, until the process restarts.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts of observations in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, without `_total`.
+    pub name: &'static str,
+    /// What the value means.
+    pub kind: MetricKind,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What is counted, and in which unit.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric = Metric {
+                name: $name,
+                kind: MetricKind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+        /// All metrics, in the order of the reference page.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "forebay_build_info" ["version"] "Always 1; the label says which build runs";
+    DATASET_FILES = Gauge "forebay_dataset_files" [] "Files in the mounted dataset version";
+    DATASET_BYTES = Gauge "forebay_dataset_bytes" [] "Bytes in the mounted dataset version";
+    DATASET_SKIPPED = Gauge "forebay_dataset_skipped_objects" [] "Objects of the origin that the tree cannot show";
+    ORIGIN_REQUESTS = Counter "forebay_origin_requests" [] "Requests sent to origins, retries included";
+    ORIGIN_BYTES = Counter "forebay_origin_received_bytes" [] "Bytes of objects received from origins";
+    ORIGIN_ERRORS = Counter "forebay_origin_errors" ["kind"] "Requests to origins that failed, by class of error";
+    ORIGIN_IN_FLIGHT = Gauge "forebay_origin_requests_in_flight" [] "Requests to origins under way";
+    FILL_FLIGHTS = Counter "forebay_fill_flights" [] "Fetches begun to fill the cache";
+    FILL_JOINED = Counter "forebay_fill_joined_waits" [] "Waits that joined a fetch under way instead of asking the origin";
+    FILL_FAILED = Counter "forebay_fill_failures" [] "Fetches that ended in an error";
+    FILL_IN_FLIGHT = Gauge "forebay_fill_flights_in_flight" [] "Fetches under way";
+    FILL_STORED_BYTES = Counter "forebay_fill_stored_bytes" [] "Bytes fetched and kept";
+    FILL_READ_THROUGH_BYTES = Counter "forebay_fill_read_through_bytes" [] "Bytes fetched and passed on for want of room in the cache";
+    CACHE_CAPACITY = Gauge "forebay_cache_capacity_bytes" [] "Sum of the quotas of the cache's tiers";
+    CACHE_USED = Gauge "forebay_cache_used_bytes" [] "Bytes that the cache holds";
+    CACHE_OBJECTS = Gauge "forebay_cache_objects" [] "Objects of which the cache holds bytes";
+    CACHE_EVICTED_OBJECTS = Counter "forebay_cache_evicted_objects" [] "Objects evicted to make room";
+    CACHE_EVICTED_BYTES = Counter "forebay_cache_evicted_bytes" [] "Bytes evicted to make room";
+    CACHE_CORRUPT_CHUNKS = Counter "forebay_cache_corrupt_chunks" [] "Cached chunks found wrong and dropped, never served";
+    CACHE_TORN_CHUNKS = Counter "forebay_cache_torn_chunks" [] "Cached chunks dropped at recovery because a file or record was incomplete";
+    CACHE_FULL_WRITES = Counter "forebay_cache_full_writes" [] "Chunks that no tier had room for";
+    FUSE_READS = Counter "forebay_fuse_reads" [] "Read requests from the kernel";
+    FUSE_READ_BYTES = Counter "forebay_fuse_read_bytes" [] "Bytes given to the kernel";
+    FUSE_WAITS = Counter "forebay_fuse_waiting_reads" [] "Read requests that had to wait for the cache to fetch";
+    FUSE_WAIT_SECONDS = Counter "forebay_fuse_wait_seconds" [] "Time that read requests waited for the cache to fetch, in seconds";
+    FUSE_ERRORS = Counter "forebay_fuse_errors" ["errno"] "Read requests answered with an error, by errno";
+    FUSE_OPEN_HANDLES = Gauge "forebay_fuse_open_handles" [] "Open files";
+}
+
+/// The reference page of all metrics, in Markdown.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nServed at `/metrics` in the Prometheus text format. Counters carry the suffix `_total`.\n\n\
+         | name | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
+        let labels = metric.labels.join(", ");
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| `{}{suffix}` | {kind} | {labels} | {} |", metric.name, metric.help);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert!(metric.name.starts_with("forebay_"), "{}", metric.name);
+            assert!(!metric.name.ends_with("_total"), "{}: the encoder adds it", metric.name);
+        }
+    }
+}
