@@ -1,9 +1,16 @@
 //! Manifests: immutable, versioned snapshots of a listing.
 
-/// A dataset version: the content hash of its manifest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct VersionId([u8; 16]);
+mod builder;
+mod entry;
+mod error;
+pub mod key_rules;
+mod reader;
+mod skipped;
+mod version;
 
-/// The position of an entry in a manifest. The root directory is entry 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntryId(pub u32);
+pub use builder::{Builder, Listed, Source};
+pub use entry::{Attr, Kind, ObjectView, SourceView, Totals};
+pub use error::{Error, Result};
+pub use reader::Manifest;
+pub use skipped::{SkipReason, Skipped};
+pub use version::{EntryId, ParseVersionError, VersionId};
