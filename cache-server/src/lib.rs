@@ -1,3 +1,5 @@
 //! The cache of a node: what lies between a reader and the origin.
 
+pub mod listing;
 pub mod origin;
+pub mod source;

@@ -1,16 +1,22 @@
 //! Origins: where the objects of a dataset come from.
 //!
 //! An [`Origin`] lists and reads, nothing else. What every origin needs (retries
-//! under a deadline, counting, throttling, scripted faults in tests) is a wrapper that
-//! implements the same trait.
+//! under a deadline, counting, scripted faults in tests) is a wrapper that implements
+//! the same trait.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_core::{ByteRange, ETag, ErrorKind};
+use forebay_core::{ByteRange, ETag};
 use futures::stream::BoxStream;
+
+mod error;
+mod stats;
+
+pub use error::Error;
+pub use stats::OriginStats;
 
 /// The body of a read: pieces in order, as they arrive.
 ///
@@ -31,6 +37,55 @@ pub struct ListedObject {
     pub etag: ETag,
 }
 
+/// How deep a page of a listing reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Objects directly below the prefix; what lies behind a further `/` is summed up
+    /// in [`Page::prefixes`].
+    One,
+    /// Every object below the prefix, as far as the origin can list it in one go.
+    All,
+}
+
+/// Where a listing goes on: what the origin gave with the page before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageToken(pub String);
+
+/// Which page of a listing is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<'a> {
+    /// What the keys start with, below the source's prefix. Empty, or ending in `/`.
+    pub prefix: &'a [u8],
+    /// How deep to list.
+    pub depth: Depth,
+    /// The token of the page before; `None` for the first page.
+    pub after: Option<&'a PageToken>,
+}
+
+/// Something an origin has that can never be a file of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unservable {
+    /// Its key below the source's prefix.
+    pub key: Vec<u8>,
+    /// What it is: "dangling link", "socket". A word from a small fixed set.
+    pub reason: &'static str,
+}
+
+/// One page of a listing, in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Objects, with their whole keys below the source's prefix.
+    pub objects: Vec<ListedObject>,
+    /// Prefixes that end in `/` and have more below them that no page of this listing
+    /// holds: whoever wants all objects lists each of them. An origin may give some
+    /// for [`Depth::All`] too.
+    pub prefixes: Vec<Vec<u8>>,
+    /// What was met and cannot be shown.
+    pub unservable: Vec<Unservable>,
+    /// Where the next page starts; `None` if this is the last.
+    pub next: Option<PageToken>,
+}
+
 /// One object to read, pinned to a version.
 #[derive(Clone, Copy, Debug)]
 pub struct PinnedObject<'a> {
@@ -49,114 +104,23 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     /// Two origins of equal identity hold the same bytes under equal keys and ETags.
     fn identity(&self) -> &str;
 
-    /// Lists every object below the source's prefix, in any order.
+    /// Lists one page of the objects below `request.prefix`.
     ///
-    /// The stream is lazy, bounded in memory, and ends after the first error.
-    fn list(&self) -> BoxStream<'_, Result<ListedObject, Error>>;
+    /// Following [`Page::next`] to its end and then listing [`Page::prefixes`] yields
+    /// each object exactly once, if the origin does not change meanwhile. A page that
+    /// failed may be asked for again.
+    ///
+    /// # Errors
+    /// As the origin answers; never [`Error::Changed`] or [`Error::OutOfRange`].
+    async fn list(&self, request: PageRequest<'_>) -> Result<Page, Error>;
 
     /// Reads `range` of `object`, in the pinned version.
     ///
     /// The implementation MUST NOT yield a byte of another version: it sends the
-    /// validator with the request, or compares identity before and after.
+    /// validator with the request, or compares identity before a piece is yielded.
     ///
     /// # Errors
     /// [`Error::Changed`] if the object at the origin is another version, the other
     /// variants as the origin answers. The body can fail later with the same errors.
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error>;
-}
-
-/// Why an origin could not be listed or read.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// 404: no such object or bucket.
-    #[error("{what} does not exist at the origin")]
-    NotFound {
-        /// The object or bucket.
-        what: String,
-    },
-    /// 401 or 403.
-    #[error("the origin refuses access to {what}: {reason}")]
-    Forbidden {
-        /// The object or bucket.
-        what: String,
-        /// The origin's code or words, without credentials.
-        reason: String,
-    },
-    /// 412, or another identity than the pinned one.
-    #[error("{what} was overwritten at the origin since it was listed")]
-    Changed {
-        /// The object.
-        what: String,
-    },
-    /// 416: the object is shorter than it was listed.
-    #[error("{what} is shorter at the origin than listed")]
-    OutOfRange {
-        /// The object.
-        what: String,
-    },
-    /// 429, or 503 with a request to slow down.
-    #[error("the origin asks to slow down reading {what}")]
-    Throttled {
-        /// The object or bucket.
-        what: String,
-    },
-    /// Another 5xx answer.
-    #[error("the origin answered {status} for {what}")]
-    Server {
-        /// The object or bucket.
-        what: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// No connection, or it broke.
-    #[error("the origin cannot be reached for {what}: {reason}")]
-    Unreachable {
-        /// The object or bucket.
-        what: String,
-        /// The transport's words.
-        reason: String,
-    },
-    /// The body ended early or carried more than was asked for.
-    #[error("the origin sent {got} of {expected} bytes of {what}")]
-    Truncated {
-        /// The object.
-        what: String,
-        /// Bytes asked for.
-        expected: u64,
-        /// Bytes received.
-        got: u64,
-    },
-    /// Nothing arrived for longer than the stall limit, or the deadline passed.
-    #[error("the origin did not answer in time for {what}")]
-    TimedOut {
-        /// The object or bucket.
-        what: String,
-    },
-    /// The answer cannot be understood, or the request cannot be made.
-    #[error("{what}: {reason}")]
-    Protocol {
-        /// The object or bucket.
-        what: String,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl Error {
-    /// The class of the error, on which retries and `errno` depend.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            // An object of the pinned version that is gone is no longer that version:
-            // a reader gets ESTALE for it, as for an overwritten one.
-            Self::NotFound { .. } | Self::Changed { .. } | Self::OutOfRange { .. } => {
-                ErrorKind::Stale
-            }
-            Self::Forbidden { .. } => ErrorKind::PermissionDenied,
-            Self::Throttled { .. } => ErrorKind::Throttled,
-            Self::Server { .. } | Self::Unreachable { .. } => ErrorKind::Unavailable,
-            Self::Truncated { .. } => ErrorKind::Corrupt,
-            Self::TimedOut { .. } => ErrorKind::TimedOut,
-            Self::Protocol { .. } => ErrorKind::Internal,
-        }
-    }
 }
