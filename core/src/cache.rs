@@ -61,7 +61,10 @@ pub struct Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("file", &self.file).field("size", &self.size).finish()
+        f.debug_struct("Lease")
+            .field("file", &self.file)
+            .field("size", &self.size)
+            .finish()
     }
 }
 
@@ -80,7 +83,10 @@ pub struct CacheError {
 impl CacheError {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into().into() }
+        Self {
+            kind,
+            message: message.into().into(),
+        }
     }
 }
 

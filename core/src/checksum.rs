@@ -28,6 +28,9 @@ mod tests {
 
     #[test]
     fn pieces_hash_like_their_concatenation() {
-        assert_eq!(crc32c_of([&b"1234"[..], b"", b"56789"]), crc32c(b"123456789"));
+        assert_eq!(
+            crc32c_of([&b"1234"[..], b"", b"56789"]),
+            crc32c(b"123456789")
+        );
     }
 }

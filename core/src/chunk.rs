@@ -33,7 +33,14 @@ mod tests {
 
     #[test]
     fn chunks_tile_the_object() {
-        for size in [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 7] {
+        for size in [
+            0,
+            1,
+            CHUNK_SIZE - 1,
+            CHUNK_SIZE,
+            CHUNK_SIZE + 1,
+            3 * CHUNK_SIZE + 7,
+        ] {
             let mut next = 0;
             for index in 0..count(size) {
                 let chunk = range(index, size);

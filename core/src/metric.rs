@@ -84,11 +84,19 @@ pub fn reference() -> String {
          | name | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in ALL {
-        let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
+        let suffix = if metric.kind == MetricKind::Counter {
+            "_total"
+        } else {
+            ""
+        };
         let labels = metric.labels.join(", ");
         let kind = format!("{:?}", metric.kind).to_lowercase();
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| `{}{suffix}` | {kind} | {labels} | {} |", metric.name, metric.help);
+        let _ = writeln!(
+            page,
+            "| `{}{suffix}` | {kind} | {labels} | {} |",
+            metric.name, metric.help
+        );
     }
     page
 }
@@ -105,7 +113,11 @@ mod tests {
         assert_eq!(names.len(), ALL.len());
         for metric in ALL {
             assert!(metric.name.starts_with("forebay_"), "{}", metric.name);
-            assert!(!metric.name.ends_with("_total"), "{}: the encoder adds it", metric.name);
+            assert!(
+                !metric.name.ends_with("_total"),
+                "{}: the encoder adds it",
+                metric.name
+            );
         }
     }
 }

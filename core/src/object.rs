@@ -82,11 +82,26 @@ mod tests {
     #[test]
     fn every_field_takes_part_in_the_identity() {
         let base = ObjectId::derive("s3://b", b"k", &ETag::new("\"e\""), 1);
-        assert_eq!(base, ObjectId::derive("s3://b", b"k", &ETag::new("\"e\""), 1));
-        assert_ne!(base, ObjectId::derive("s3://c", b"k", &ETag::new("\"e\""), 1));
-        assert_ne!(base, ObjectId::derive("s3://b", b"l", &ETag::new("\"e\""), 1));
-        assert_ne!(base, ObjectId::derive("s3://b", b"k", &ETag::new("\"f\""), 1));
-        assert_ne!(base, ObjectId::derive("s3://b", b"k", &ETag::new("\"e\""), 2));
+        assert_eq!(
+            base,
+            ObjectId::derive("s3://b", b"k", &ETag::new("\"e\""), 1)
+        );
+        assert_ne!(
+            base,
+            ObjectId::derive("s3://c", b"k", &ETag::new("\"e\""), 1)
+        );
+        assert_ne!(
+            base,
+            ObjectId::derive("s3://b", b"l", &ETag::new("\"e\""), 1)
+        );
+        assert_ne!(
+            base,
+            ObjectId::derive("s3://b", b"k", &ETag::new("\"f\""), 1)
+        );
+        assert_ne!(
+            base,
+            ObjectId::derive("s3://b", b"k", &ETag::new("\"e\""), 2)
+        );
         assert_ne!(
             ObjectId::derive("s3://ba", b"b", &ETag::new("e"), 1),
             ObjectId::derive("s3://b", b"ab", &ETag::new("e"), 1)
@@ -95,6 +110,9 @@ mod tests {
 
     #[test]
     fn an_id_prints_as_32_hex_digits() {
-        assert_eq!(ObjectId::from_bytes([0xab; 16]).to_string(), "ab".repeat(16));
+        assert_eq!(
+            ObjectId::from_bytes([0xab; 16]).to_string(),
+            "ab".repeat(16)
+        );
     }
 }

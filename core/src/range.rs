@@ -12,12 +12,18 @@ pub struct ByteRange {
 impl ByteRange {
     /// The bytes from `start` up to, not including, `end`; empty if `end <= start`.
     pub const fn new(start: u64, end: u64) -> Self {
-        Self { start, end: if end < start { start } else { end } }
+        Self {
+            start,
+            end: if end < start { start } else { end },
+        }
     }
 
     /// `len` bytes from `start` on.
     pub const fn at(start: u64, len: u64) -> Self {
-        Self { start, end: start.saturating_add(len) }
+        Self {
+            start,
+            end: start.saturating_add(len),
+        }
     }
 
     /// The first byte's offset.
