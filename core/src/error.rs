@@ -34,6 +34,22 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every class, in the order of declaration.
+    pub const ALL: [Self; 12] = [
+        Self::NotFound,
+        Self::PermissionDenied,
+        Self::Stale,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::TimedOut,
+        Self::Corrupt,
+        Self::InvalidInput,
+        Self::NoSpace,
+        Self::Busy,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
     /// The Linux `errno` that a reader of the mount gets.
     pub const fn errno(self) -> i32 {
         // Values of asm-generic/errno-base.h and errno.h, the same on every

@@ -30,6 +30,44 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// The value of one metric at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Which metric.
+    pub metric: &'static Metric,
+    /// The values of the metric's labels, in their order.
+    pub labels: Vec<&'static str>,
+    /// The value, in the metric's unit.
+    pub value: f64,
+}
+
+impl Reading {
+    /// A value of a metric without labels.
+    pub fn plain(metric: &'static Metric, value: u64) -> Self {
+        Self {
+            metric,
+            labels: Vec::new(),
+            value: value as f64,
+        }
+    }
+
+    /// A value of a metric with one label.
+    pub fn labelled(metric: &'static Metric, label: &'static str, value: u64) -> Self {
+        Self {
+            metric,
+            labels: vec![label],
+            value: value as f64,
+        }
+    }
+}
+
+/// Something that is measured. Its counters are read when somebody asks, so counting
+/// costs an atomic addition and nothing else.
+pub trait Measured: Send + Sync + std::fmt::Debug {
+    /// The values now, those of one metric side by side.
+    fn readings(&self) -> Vec<Reading>;
+}
+
 macro_rules! metrics {
     ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
         $(
