@@ -82,7 +82,7 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.declared.clone()
+        self.declared
     }
 
     fn is_end_stream(&self) -> bool {

@@ -47,10 +47,7 @@ impl S3 for Service {
             return Err(s3_error!(BucketAlreadyOwnedByYou));
         }
         let location = Some(format!("/{bucket}"));
-        Ok(S3Response::new(dto::CreateBucketOutput {
-            location,
-            ..Default::default()
-        }))
+        Ok(S3Response::new(dto::CreateBucketOutput { location }))
     }
 
     async fn head_bucket(

@@ -1,16 +1,18 @@
 //! Bytes that need no storage: a function of a seed and an offset.
 //!
-//! The stream of a seed is a sequence of 8-byte blocks. Block `n` is the `n`-th output of
-//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-//! 2014) in little-endian order, so any range can be computed without what is before it.
+//! The stream of a seed is a sequence of 8-byte blocks. Block `n` is the output of wyrand
+//! (Wang Yi's generator: a counter and one wide multiplication) at step `n`, in
+//! little-endian order, so any range can be computed without what is before it. One
+//! multiplication for 8 bytes makes it faster than a network on loopback.
 
-const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+const STEP: u64 = 0xa076_1d64_78bd_642f;
+const KEY: u64 = 0xe703_7ed1_a0b4_28db;
 const BLOCK: usize = 8;
 
 /// Fills `buffer` with the bytes `offset..offset + buffer.len()` of the stream of `seed`.
 pub fn fill(seed: u64, offset: u64, buffer: &mut [u8]) {
     // Seeds are often 1, 2, 3: mixing moves their streams far apart.
-    let start = mix(seed);
+    let start = mix(seed.wrapping_add(STEP));
     let mut block = offset / BLOCK as u64;
     let within = (offset % BLOCK as u64) as usize;
     let head = if within == 0 {
@@ -33,15 +35,13 @@ pub fn fill(seed: u64, offset: u64, buffer: &mut [u8]) {
 }
 
 fn word(start: u64, block: u64) -> [u8; BLOCK] {
-    mix(start.wrapping_add(block.wrapping_mul(GOLDEN_GAMMA))).to_le_bytes()
+    mix(start.wrapping_add(block.wrapping_mul(STEP))).to_le_bytes()
 }
 
-/// The output function of SplitMix64.
+/// The output function of wyrand: a product of 128 bits, folded.
 fn mix(state: u64) -> u64 {
-    let mut z = state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let product = u128::from(state) * u128::from(state ^ KEY);
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
