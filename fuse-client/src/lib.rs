@@ -1,1 +1,27 @@
 //! A read-only POSIX tree over a manifest and a cache, served through FUSE.
+//!
+//! [`DatasetFs`] answers requests from a manifest and a cache and knows no kernel.
+//! [`Mount`] makes it a directory: it mounts, serves, switches to new versions of the
+//! dataset and unmounts. `docs/SEMANTICS.md` says what a reader of the directory is
+//! promised.
+
+mod buffer;
+mod fs;
+mod fuse;
+mod log_limit;
+mod options;
+mod prefetch;
+mod session;
+mod stats;
+mod waiters;
+
+#[cfg(test)]
+#[path = "../tests/support/memory_cache.rs"]
+mod memory_cache;
+
+pub use fs::DatasetFs;
+pub use options::MountOptions;
+pub use session::{
+    Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, unmount,
+};
+pub use stats::{FuseSnapshot, FuseStats};

@@ -1,0 +1,134 @@
+//! The tree of a dataset: what a request on an inode is answered with.
+//!
+//! Names, attributes and listings come from the manifest, bytes from the cache. Nothing
+//! here knows how requests arrive; [`crate::fuse`] decodes them and sends the replies.
+//!
+//! An inode belongs to one version for ever. Only the root follows a refresh, so that a
+//! path that is walked down from it stays within one version.
+
+use std::sync::Arc;
+
+use forebay_core::cache::Cache;
+use forebay_core::manifest::{Manifest, VersionId};
+
+use crate::options::MountOptions;
+use crate::stats::FuseStats;
+
+pub(crate) mod attr;
+pub(crate) mod epoch;
+pub(crate) mod errno;
+pub(crate) mod error;
+pub(crate) mod handle;
+pub(crate) mod inode;
+pub(crate) mod read;
+pub(crate) mod readdir;
+pub(crate) mod xattr;
+
+use attr::{Attributes, Ownership};
+use epoch::{Change, Epochs};
+use error::FsError;
+use handle::Handles;
+use inode::Inode;
+
+/// The unit in which `statfs` counts.
+pub(crate) const STATFS_BLOCK: u32 = 4096;
+
+/// A read-only tree over the versions of one dataset and the cache of their bytes.
+#[derive(Debug)]
+pub struct DatasetFs {
+    epochs: Epochs,
+    cache: Arc<dyn Cache>,
+    ownership: Ownership,
+    handles: Handles,
+    stats: Arc<FuseStats>,
+}
+
+/// What `statfs` says of the tree: full, because nothing can be added to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// The bytes of all files, in units of [`STATFS_BLOCK`].
+    pub(crate) blocks: u64,
+    /// Files and directories.
+    pub(crate) inodes: u64,
+}
+
+impl DatasetFs {
+    /// A tree that shows `manifest`, with bytes from `cache`.
+    ///
+    /// The cache must know the manifest's version before the first file is opened.
+    pub fn new(manifest: Arc<Manifest>, cache: Arc<dyn Cache>, options: &MountOptions) -> Self {
+        Self {
+            epochs: Epochs::new(manifest),
+            cache,
+            ownership: Ownership::new(options),
+            handles: Handles::new(),
+            stats: Arc::default(),
+        }
+    }
+
+    /// The version that new look-ups see.
+    pub fn version(&self) -> VersionId {
+        self.epochs.versions().1
+    }
+
+    /// Every version that some inode may belong to, in the order in which they came.
+    pub fn versions(&self) -> Vec<VersionId> {
+        self.epochs.versions().0
+    }
+
+    /// Counters of what was read through this tree.
+    pub fn stats(&self) -> &Arc<FuseStats> {
+        &self.stats
+    }
+
+    /// Shows `manifest` to new look-ups; `None` if it is what they see already. What has
+    /// been looked up keeps its version.
+    pub(crate) fn refresh(&self, manifest: Arc<Manifest>) -> Option<Change> {
+        self.epochs.advance(manifest)
+    }
+
+    /// The entry `name` of the directory `parent`.
+    ///
+    /// # Errors
+    /// [`FsError::NoSuchEntry`], [`FsError::UnknownInode`].
+    pub(crate) fn lookup(&self, parent: Inode, name: &[u8]) -> Result<Attributes, FsError> {
+        let parent = self.epochs.node(parent)?;
+        let entry = parent.manifest.lookup(parent.entry, name).ok_or(FsError::NoSuchEntry)?;
+        let child = parent.sibling(entry);
+        let attr = child.manifest.attr(entry).ok_or(FsError::NoSuchEntry)?;
+        Ok(self.ownership.attributes(child.inode(), attr))
+    }
+
+    /// The attributes of an inode.
+    ///
+    /// # Errors
+    /// [`FsError::UnknownInode`].
+    pub(crate) fn attributes(&self, inode: Inode) -> Result<Attributes, FsError> {
+        let node = self.epochs.node(inode)?;
+        let attr = node.manifest.attr(node.entry).ok_or(FsError::UnknownInode { inode })?;
+        Ok(self.ownership.attributes(inode, attr))
+    }
+
+    /// The size of the version that `inode` belongs to.
+    ///
+    /// # Errors
+    /// [`FsError::UnknownInode`].
+    pub(crate) fn size(&self, inode: Inode) -> Result<Size, FsError> {
+        let totals = self.epochs.node(inode)?.manifest.totals();
+        Ok(Size {
+            blocks: totals.bytes.div_ceil(STATFS_BLOCK.into()),
+            inodes: totals.files + totals.directories,
+        })
+    }
+
+    /// A path for a log line: lossily as text, `?` if the inode is unknown.
+    pub(crate) fn path_for_log(&self, inode: Inode) -> String {
+        match self.epochs.node(inode) {
+            Ok(node) => node.manifest.path(node.entry).escape_ascii().to_string(),
+            Err(_) => "?".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

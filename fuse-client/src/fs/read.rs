@@ -1,0 +1,171 @@
+//! Open files and reads.
+//!
+//! A read has two halves. [`DatasetFs::begin_read`] runs where the kernel's request
+//! arrives and never waits: bytes that are in the cache are answered from there. What is
+//! missing comes back as a [`PendingRead`], for which [`DatasetFs::finish_read`] waits.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use forebay_core::ByteRange;
+use forebay_core::cache::{Availability, Backing, FileRef};
+use forebay_core::manifest::Kind;
+use futures::FutureExt;
+
+use super::DatasetFs;
+use super::error::FsError;
+use super::handle::OpenFile;
+use super::inode::Inode;
+use crate::buffer;
+
+/// A read that has begun.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// Nothing lies at the offset: the end of the file.
+    Nothing,
+    /// The bytes are there.
+    Ready(Readable),
+    /// The cache must be waited for.
+    Pending(PendingRead),
+}
+
+/// Bytes that can be had without waiting.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    availability: Availability,
+    range: ByteRange,
+    // The lease in it is what keeps the bytes where they are.
+    _file: Arc<OpenFile>,
+}
+
+/// A read whose bytes are not there yet.
+#[derive(Debug)]
+pub(crate) struct PendingRead {
+    inode: Inode,
+    range: ByteRange,
+    file: Option<Arc<OpenFile>>,
+}
+
+impl DatasetFs {
+    /// Opens a file and returns its handle.
+    ///
+    /// # Errors
+    /// [`FsError::IsADirectory`], [`FsError::UnknownInode`], and what the cache says.
+    pub(crate) async fn open(&self, inode: Inode) -> Result<u64, FsError> {
+        let file = self.lease(inode).await?;
+        self.stats.opened();
+        Ok(self.handles.insert(file))
+    }
+
+    /// Forgets an open file. A handle that is unknown is no error: another process may
+    /// have given it out.
+    pub(crate) fn release(&self, inode: Inode, handle: u64) {
+        if self.handles.remove(handle, inode).is_some() {
+            self.stats.released();
+        }
+    }
+
+    /// Begins to read `len` bytes at `offset`, or as many as the file has there. Never
+    /// waits.
+    ///
+    /// A handle that this process did not give out is as good as any: the file is then
+    /// leased for the one read.
+    ///
+    /// # Errors
+    /// [`FsError::IsADirectory`], [`FsError::UnknownInode`], and what the cache says.
+    pub(crate) fn begin_read(
+        &self,
+        inode: Inode,
+        handle: u64,
+        offset: u64,
+        len: u32,
+    ) -> Result<Read, FsError> {
+        let range = ByteRange::at(offset, len.into());
+        let file = match self.handles.get(handle, inode) {
+            Some(file) => file,
+            None => match self.lease(inode).now_or_never() {
+                Some(leased) => Arc::new(leased?),
+                None => return Ok(Read::Pending(PendingRead { inode, range, file: None })),
+            },
+        };
+        let range = range.clamp_to(file.lease.size);
+        if range.is_empty() {
+            return Ok(Read::Nothing);
+        }
+        let ready = self.cache.ready(&file.lease, range);
+        self.look_ahead(&file, range);
+        Ok(match ready {
+            Some(availability) => Read::Ready(Readable { availability, range, _file: file }),
+            None => Read::Pending(PendingRead { inode, range, file: Some(file) }),
+        })
+    }
+
+    /// Waits until the bytes of a read are there; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// What the cache says.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives up this reader's wait; the cache's work for others goes on.
+    pub(crate) async fn finish_read(
+        &self,
+        pending: PendingRead,
+    ) -> Result<Option<Readable>, FsError> {
+        let file = match pending.file {
+            Some(file) => file,
+            None => Arc::new(self.lease(pending.inode).await?),
+        };
+        let range = pending.range.clamp_to(file.lease.size);
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let availability = self.cache.ensure(&file.lease, range).await?;
+        Ok(Some(Readable { availability, range, _file: file }))
+    }
+
+    async fn lease(&self, inode: Inode) -> Result<OpenFile, FsError> {
+        let node = self.epochs.node(inode)?;
+        match node.manifest.attr(node.entry).map(|attr| attr.kind) {
+            Some(Kind::File) => {}
+            Some(Kind::Directory) => return Err(FsError::IsADirectory { inode }),
+            None => return Err(FsError::UnknownInode { inode }),
+        }
+        let file = FileRef { version: node.manifest.version(), entry: node.entry };
+        Ok(OpenFile::new(inode, self.cache.lease(file).await?))
+    }
+
+    fn look_ahead(&self, file: &OpenFile, range: ByteRange) {
+        if let Some(ahead) = file.observe(range) {
+            self.cache.advise(&file.lease, ahead);
+        }
+    }
+}
+
+impl Readable {
+    /// Calls `work` with the bytes: all of the range, never fewer.
+    ///
+    /// # Errors
+    /// [`FsError::ShortBacking`] if the cache's file ends early or its answer has another
+    /// length, [`FsError::Backing`] if the file cannot be read.
+    pub(crate) fn with_bytes<R>(&self, work: impl FnOnce(&[u8]) -> R) -> Result<R, FsError> {
+        let range = self.range;
+        let len = usize::try_from(range.len()).map_err(|_| FsError::ShortBacking { range })?;
+        match &self.availability {
+            Availability::Inline(bytes) if bytes.len() == len => Ok(work(bytes)),
+            Availability::Inline(_) => Err(FsError::ShortBacking { range }),
+            Availability::Backed(backing) => buffer::with(len, |buffer| {
+                read_backing(backing, range, buffer)?;
+                Ok(work(buffer))
+            }),
+        }
+    }
+}
+
+fn read_backing(backing: &Backing, range: ByteRange, buffer: &mut [u8]) -> Result<(), FsError> {
+    let offset = backing.offset.checked_add(range.start()).ok_or(FsError::ShortBacking { range })?;
+    backing.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => FsError::ShortBacking { range },
+        _ => FsError::Backing { range, source },
+    })
+}

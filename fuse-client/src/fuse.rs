@@ -1,0 +1,525 @@
+//! Requests from the kernel: decoded, passed to the tree, answered.
+//!
+//! A request that can be answered at once is, on fuser's thread. One that must wait for
+//! the cache moves to the runtime together with its reply.
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use forebay_core::ByteRange;
+use futures::FutureExt;
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::fs::error::FsError;
+use crate::fs::inode::Inode;
+use crate::fs::read::Read;
+use crate::fs::xattr::{self, XattrAnswer};
+use crate::fs::{DatasetFs, STATFS_BLOCK};
+use crate::waiters::{Requester, wait_for};
+
+mod convert;
+mod service;
+
+use service::{Asked, Service};
+
+/// How long the kernel may believe what it is told: for ever, because a version never
+/// changes. 136 years is the most that fits without care about overflow.
+const TTL: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// An inode number is never given to another entry.
+const GENERATION: Generation = Generation(0);
+
+/// The longest name that Linux knows (NAME_MAX).
+const NAME_MAX: u32 = 255;
+
+/// What makes the mount faster where the kernel has it, and is not missed elsewhere.
+const WANTED: [InitFlags; 4] = [
+    // A directory's attributes come with its listing, for those who stat it.
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    // Look-ups and listings of one directory do not wait for each other.
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    // The parts of one large direct read are under way together.
+    InitFlags::FUSE_ASYNC_DIO,
+];
+
+/// A tree as fuser serves it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    service: Arc<Service>,
+    runtime: Handle,
+    waits: TaskTracker,
+    max_background: u16,
+}
+
+impl Server {
+    /// Serves `fs`. What waits runs on `runtime`, is counted in `waits`, and ends when
+    /// `stopping` is cancelled.
+    pub(crate) fn new(
+        fs: Arc<DatasetFs>,
+        runtime: Handle,
+        stopping: CancellationToken,
+        waits: TaskTracker,
+        max_background: u16,
+    ) -> Self {
+        let service = Arc::new(Service::new(fs, stopping));
+        Self { service, runtime, waits, max_background }
+    }
+
+    fn fs(&self) -> &DatasetFs {
+        &self.service.fs
+    }
+
+    /// Answers with the outcome of `work`: at once if it is there at once.
+    fn answer<T: Send + 'static>(
+        &self,
+        asked: Asked,
+        requester: Requester,
+        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
+        reply: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        // The cache may start tasks of its own while it is asked.
+        let _runtime = self.runtime.enter();
+        let mut work = Box::pin(work);
+        let service = Arc::clone(&self.service);
+        let finish = move |service: &Service, outcome: Result<T, FsError>| {
+            reply(outcome.map_err(|error| {
+                service.report(asked, &error);
+                convert::errno(&error)
+            }));
+        };
+        if let Some(outcome) = (&mut work).now_or_never() {
+            return finish(&service, outcome);
+        }
+        let waiting = async move {
+            let outcome = wait_for(work, requester, &service.stopping).await;
+            finish(&service, outcome);
+        };
+        self.waits.spawn_on(waiting, &self.runtime);
+    }
+
+    fn refuse(&self, operation: &'static str, inode: INodeNo, error: &FsError) -> Errno {
+        self.service.report(asked(operation, inode), error);
+        convert::errno(error)
+    }
+}
+
+fn inode(ino: INodeNo) -> Inode {
+    Inode::from_raw(ino.0)
+}
+
+fn asked(operation: &'static str, ino: INodeNo) -> Asked {
+    Asked { operation, inode: inode(ino), range: ByteRange::new(0, 0) }
+}
+
+fn requester(request: &Request) -> Requester {
+    Requester::new(request.pid())
+}
+
+fn answer_xattr(value: Result<impl AsRef<[u8]>, Errno>, room: u32, reply: ReplyXattr) {
+    let value = match value {
+        Ok(value) => value,
+        Err(errno) => return reply.error(errno),
+    };
+    match xattr::answer(value.as_ref(), room) {
+        Ok(XattrAnswer::Size(size)) => reply.size(size),
+        Ok(XattrAnswer::Value(value)) => reply.data(value),
+        Err(error) => reply.error(convert::errno(&error)),
+    }
+}
+
+impl Filesystem for Server {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for capability in WANTED {
+            if config.add_capabilities(capability).is_err() {
+                debug!(?capability, "kernel is without a capability");
+            }
+        }
+        // Both take anything but 0.
+        let background = self.max_background.max(1);
+        let _ = config.set_max_background(background);
+        let _ = config.set_congestion_threshold((background / 4 * 3).max(1));
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.fs().lookup(inode(parent), name.as_bytes()) {
+            Ok(found) => reply.entry(&TTL, &convert::file_attr(&found), GENERATION),
+            Err(FsError::NoSuchEntry) => reply.entry(&TTL, &convert::absent(), GENERATION),
+            Err(error) => reply.error(self.refuse("lookup", parent, &error)),
+        }
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.fs().attributes(inode(ino)) {
+            Ok(found) => reply.attr(&TTL, &convert::file_attr(&found)),
+            Err(error) => reply.error(self.refuse("getattr", ino, &error)),
+        }
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EROFS);
+        }
+        let service = Arc::clone(&self.service);
+        let work = async move { service.fs.open(inode(ino)).await };
+        self.answer(asked("open", ino), requester(request), work, |opened| match opened {
+            // Cached pages stay valid from one open to the next, and a close has nothing
+            // to write back.
+            Ok(handle) => reply.opened(
+                FileHandle(handle),
+                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+            ),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let range = ByteRange::at(offset, size.into());
+        let asked = Asked { operation: "read", inode: inode(ino), range };
+        self.fs().stats().read();
+        let _runtime = self.runtime.enter();
+        match self.fs().begin_read(inode(ino), fh.0, offset, size) {
+            Ok(Read::Nothing) => reply.data(&[]),
+            Ok(Read::Ready(readable)) => self.service.send(asked, &readable, reply),
+            Ok(Read::Pending(pending)) => {
+                let service = Arc::clone(&self.service);
+                let requester = requester(request);
+                let waiting =
+                    async move { service.send_later(asked, pending, requester, reply).await };
+                self.waits.spawn_on(waiting, &self.runtime);
+            }
+            Err(error) => self.service.fail_read(asked, &error, reply),
+        }
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        let _runtime = self.runtime.enter();
+        self.fs().release(inode(ino), fh.0);
+        reply.ok();
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs().open_directory(inode(ino)) {
+            Ok(opened) => {
+                let keep = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
+                let flags = if opened.cacheable { keep } else { FopenFlags::empty() };
+                reply.opened(FileHandle(opened.handle), flags);
+            }
+            Err(error) => reply.error(self.refuse("opendir", ino, &error)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.fs().read_directory(inode(ino), fh.0, offset, |entry| {
+            let kind = convert::file_type(entry.attributes.kind);
+            let number = INodeNo(entry.attributes.inode.as_raw());
+            !reply.add(number, entry.next, kind, OsStr::from_bytes(entry.name))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.refuse("readdir", ino, &error)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.fs().read_directory(inode(ino), fh.0, offset, |entry| {
+            let attr = convert::file_attr(&entry.attributes);
+            let name = OsStr::from_bytes(entry.name);
+            !reply.add(attr.ino, entry.next, name, &TTL, &attr, GENERATION)
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.refuse("readdirplus", ino, &error)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match self.fs().size(inode(ino)) {
+            Ok(size) => {
+                let block = STATFS_BLOCK;
+                reply.statfs(size.blocks, 0, 0, size.inodes, 0, block, NAME_MAX, block);
+            }
+            Err(error) => reply.error(self.refuse("statfs", ino, &error)),
+        }
+    }
+
+    fn getxattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        room: u32,
+        reply: ReplyXattr,
+    ) {
+        let service = Arc::clone(&self.service);
+        let name = name.as_bytes().to_vec();
+        let work = async move { service.fs.xattr(inode(ino), &name).await };
+        self.answer(asked("getxattr", ino), requester(request), work, move |value| {
+            answer_xattr(value, room, reply);
+        });
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
+        let names = self.fs().xattr_names(inode(ino));
+        let names = names.map_err(|error| self.refuse("listxattr", ino, &error));
+        answer_xattr(names, room, reply);
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        if mask.contains(AccessFlags::W_OK) { reply.error(Errno::EROFS) } else { reply.ok() }
+    }
+
+    fn readlink(&self, _: &Request, _: INodeNo, reply: ReplyData) {
+        reply.error(Errno::EINVAL);
+    }
+
+    // What follows is not there, and the kernel does without: ENOSYS makes it seek by
+    // itself and take every file for ready.
+
+    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    // What follows would change something. The kernel refuses it by itself on a mount
+    // that is read-only, and these answers do not rely on that.
+
+    fn setattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+}

@@ -1,0 +1,104 @@
+//! What fuser's threads and the waiting tasks share: the tree, the order to stop, and the
+//! way in which answers and errors leave.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_core::ByteRange;
+use fuser::ReplyData;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::convert;
+use crate::fs::DatasetFs;
+use crate::fs::error::{FsError, Gravity};
+use crate::fs::inode::Inode;
+use crate::fs::read::{PendingRead, Readable};
+use crate::log_limit::LogLimit;
+use crate::waiters::{Requester, wait_for};
+
+/// Failed requests that are logged in a second. An origin that is down fails every read.
+const LINES_A_SECOND: u32 = 5;
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) fs: Arc<DatasetFs>,
+    pub(super) stopping: CancellationToken,
+    log: LogLimit,
+}
+
+/// A request, as far as a log line names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) operation: &'static str,
+    pub(super) inode: Inode,
+    /// The bytes asked for; empty for requests that are not reads.
+    pub(super) range: ByteRange,
+}
+
+impl Service {
+    pub(super) fn new(fs: Arc<DatasetFs>, stopping: CancellationToken) -> Self {
+        Self { fs, stopping, log: LogLimit::new(LINES_A_SECOND) }
+    }
+
+    /// Answers a read whose bytes are there.
+    pub(super) fn send(&self, asked: Asked, readable: &Readable, reply: ReplyData) {
+        let mut unsent = Some(reply);
+        let sent = readable.with_bytes(|bytes| {
+            if let Some(reply) = unsent.take() {
+                reply.data(bytes);
+            }
+            bytes.len()
+        });
+        match (sent, unsent) {
+            (Ok(bytes), _) => self.fs.stats().read_bytes(bytes),
+            (Err(error), Some(reply)) => self.fail_read(asked, &error, reply),
+            (Err(error), None) => self.report(asked, &error),
+        }
+    }
+
+    /// Waits for the bytes of a read, then answers it.
+    pub(super) async fn send_later(
+        &self,
+        asked: Asked,
+        pending: PendingRead,
+        requester: Requester,
+        reply: ReplyData,
+    ) {
+        let wait = self.fs.stats().wait();
+        let finished = wait_for(self.fs.finish_read(pending), requester, &self.stopping).await;
+        drop(wait);
+        match finished {
+            Ok(Some(readable)) => self.send(asked, &readable, reply),
+            Ok(None) => reply.data(&[]),
+            Err(error) => self.fail_read(asked, &error, reply),
+        }
+    }
+
+    /// Answers a read with an error.
+    pub(super) fn fail_read(&self, asked: Asked, error: &FsError, reply: ReplyData) {
+        reply.error(convert::errno(error));
+        self.fs.stats().failed(error.errno());
+        self.report(asked, error);
+    }
+
+    /// Logs a failed request: loudly what a person should see, within the limit.
+    pub(super) fn report(&self, asked: Asked, failure: &FsError) {
+        let Asked { operation, inode, range } = asked;
+        let gravity = failure.gravity();
+        if gravity == Gravity::Ordinary {
+            debug!(operation, %inode, %range, error = %failure, "request refused");
+            return;
+        }
+        let Some(held_back) = self.log.admit(Instant::now()) else { return };
+        let path = self.fs.path_for_log(inode);
+        let errno = failure.errno();
+        let cause = failure as &dyn std::error::Error;
+        if gravity == Gravity::Broken {
+            error!(operation, %path, %inode, %range, errno, held_back, error = cause, "cache is broken");
+        } else {
+            let kind = failure.kind();
+            warn!(operation, %path, %inode, %range, kind, errno, held_back, error = cause, "request failed");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Telling the kernel that the root has changed.
+//!
+//! The kernel keeps names, attributes and listings without limit, because a version never
+//! changes. What a refresh makes wrong is only the root: which entries it has, and to
+//! which inodes they lead. Below it, every inode belongs to one version for ever.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use forebay_core::manifest::EntryId;
+use fuser::{INodeNo, Notifier, Session};
+use tracing::debug;
+
+use crate::fs::epoch::{Change, Node};
+use crate::fuse::Server;
+
+/// FUSE_NOTIFY_INC_EPOCH, Linux 6.16 (include/uapi/linux/fuse.h): all names that the
+/// kernel knows are looked up again at their next use. fuser 0.18 does not know it.
+const NOTIFY_INC_EPOCH: u32 = 8;
+
+/// The caches that the kernel keeps for one mount.
+#[derive(Debug)]
+pub(super) struct KernelCache {
+    notifier: Notifier,
+    device: OwnedFd,
+}
+
+impl KernelCache {
+    pub(super) fn new(session: &Session<Server>) -> io::Result<Self> {
+        let device = session.as_fd().try_clone_to_owned()?;
+        Ok(Self { notifier: session.notifier(), device })
+    }
+
+    /// Makes the kernel ask again for the root and for what its names lead to.
+    pub(super) fn switch_root(&self, change: &Change) -> io::Result<()> {
+        self.notifier.inval_inode(INodeNo::ROOT, 0, 0)?;
+        match self.forget_all_names() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                debug!("kernel before 6.16: names of the root are forgotten one by one");
+                self.forget_root_names(change)
+            }
+            other => other,
+        }
+    }
+
+    /// All names at once, by raising the epoch that the kernel compares them with.
+    fn forget_all_names(&self) -> io::Result<()> {
+        // struct fuse_out_header { u32 len; i32 error; u64 unique; }: a notification has
+        // its code in place of the error, and answers no request.
+        let mut header = [0u8; 16];
+        header[..4].copy_from_slice(&16u32.to_ne_bytes());
+        header[4..8].copy_from_slice(&NOTIFY_INC_EPOCH.to_ne_bytes());
+        rustix::io::write(&self.device, &header)?;
+        Ok(())
+    }
+
+    /// Each name that the root had, so that it leads to the new version, and each that it
+    /// has now, because the kernel also remembers names that did not exist.
+    pub(super) fn forget_root_names(&self, change: &Change) -> io::Result<()> {
+        for root in [&change.from, &change.to] {
+            for entry in children(root) {
+                let name = OsStr::from_bytes(root.manifest.name(entry));
+                self.notifier.inval_entry(INodeNo::ROOT, name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn children(root: &Node) -> impl Iterator<Item = EntryId> {
+    root.manifest.children(root.entry).into_iter().flatten().map(EntryId)
+}

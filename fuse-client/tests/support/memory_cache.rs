@@ -1,0 +1,232 @@
+//! A cache in memory, and the manifests of what it holds: what the tests read instead of
+//! a bucket. How each path is served can be scripted, and changed at any time.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_core::cache::{Availability, Backing, Cache, CacheError, FileRef, Lease, Usage};
+use forebay_core::manifest::{Builder, EntryId, Listed, Manifest, Source, VersionId};
+use forebay_core::{ByteRange, ErrorKind};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+/// Bytes before an object in its backing file, so that offsets are seen to be used.
+const LEAD: u64 = 333;
+
+/// How a path is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Serve {
+    /// From a file, at once.
+    Backed,
+    /// From a file, after a wait.
+    Later(Duration),
+    /// As bytes in the answer.
+    Inline,
+    /// Not at all: readers wait for ever.
+    Never,
+    /// With an error.
+    Fail(ErrorKind),
+    /// From a file that has lost its last byte.
+    CutShort,
+}
+
+#[derive(Debug)]
+struct Object {
+    path: String,
+    bytes: Bytes,
+    file: Arc<File>,
+}
+
+/// The objects of all versions, and how they are served.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryCache {
+    objects: Mutex<HashMap<FileRef, Arc<Object>>>,
+    script: Mutex<HashMap<String, Serve>>,
+    advised: Mutex<Vec<ByteRange>>,
+    leases: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Held {
+    object: Arc<Object>,
+    leases: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.leases.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl MemoryCache {
+    fn serve(&self, path: &str) -> Serve {
+        self.script.lock().unwrap().get(path).copied().unwrap_or(Serve::Backed)
+    }
+
+    fn object(&self, file: FileRef) -> Result<Arc<Object>, CacheError> {
+        let objects = self.objects.lock().unwrap();
+        let unknown = || CacheError::new(ErrorKind::NotFound, format!("{file:?} is not here"));
+        objects.get(&file).cloned().ok_or_else(unknown)
+    }
+}
+
+fn held(lease: &Lease) -> &Object {
+    &lease.state.downcast_ref::<Held>().unwrap().object
+}
+
+fn backed(object: &Object) -> Availability {
+    Availability::Backed(Backing { file: Arc::clone(&object.file), offset: LEAD })
+}
+
+fn cut_short(object: &Object) -> Availability {
+    let short = &object.bytes[..object.bytes.len().saturating_sub(1)];
+    Availability::Backed(Backing { file: Arc::new(backing_file(short)), offset: LEAD })
+}
+
+fn inline(object: &Object, range: ByteRange) -> Availability {
+    Availability::Inline(object.bytes.slice(range.start() as usize..range.end() as usize))
+}
+
+impl Cache for MemoryCache {
+    fn lease(&self, file: FileRef) -> BoxFuture<'_, Result<Lease, CacheError>> {
+        let lease = self.object(file).map(|object| {
+            self.leases.fetch_add(1, Ordering::SeqCst);
+            let size = object.bytes.len() as u64;
+            let held = Held { object, leases: Arc::clone(&self.leases) };
+            Lease { file, size, state: Box::new(held) }
+        });
+        futures::future::ready(lease).boxed()
+    }
+
+    fn ensure<'a>(
+        &'a self,
+        lease: &'a Lease,
+        range: ByteRange,
+    ) -> BoxFuture<'a, Result<Availability, CacheError>> {
+        async move {
+            let object = held(lease);
+            assert!(range.end() <= lease.size && !range.is_empty(), "asked for {range}");
+            match self.serve(&object.path) {
+                Serve::Backed => Ok(backed(object)),
+                Serve::Later(wait) => {
+                    tokio::time::sleep(wait).await;
+                    Ok(backed(object))
+                }
+                Serve::Inline => Ok(inline(object, range)),
+                Serve::Never => std::future::pending().await,
+                Serve::Fail(kind) => Err(CacheError::new(kind, format!("scripted: {kind:?}"))),
+                Serve::CutShort => Ok(cut_short(object)),
+            }
+        }
+        .boxed()
+    }
+
+    fn ready(&self, lease: &Lease, range: ByteRange) -> Option<Availability> {
+        let object = held(lease);
+        assert!(range.end() <= lease.size && !range.is_empty(), "asked for {range}");
+        match self.serve(&object.path) {
+            Serve::Backed => Some(backed(object)),
+            Serve::Inline => Some(inline(object, range)),
+            Serve::CutShort => Some(cut_short(object)),
+            Serve::Later(_) | Serve::Never | Serve::Fail(_) => None,
+        }
+    }
+
+    fn advise(&self, _lease: &Lease, range: ByteRange) {
+        self.advised.lock().unwrap().push(range);
+    }
+
+    fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>> {
+        let cached = self.object(file).map(|object| object.bytes.len() as u64);
+        futures::future::ready(cached).boxed()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// A cache in memory and a place for the manifests of its versions.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    dir: tempfile::TempDir,
+    cache: Arc<MemoryCache>,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("forebay-fuse-test-").tempdir().unwrap();
+        Self { dir, cache: Arc::default() }
+    }
+
+    /// A version with these paths and contents. The same contents give the same version.
+    pub(crate) fn version(&self, files: &[(&str, &[u8])]) -> Arc<Manifest> {
+        let source = Source { name: String::new(), url: "test://fixture".to_owned() };
+        let mut builder = Builder::new(self.dir.path(), vec![source]).unwrap();
+        for (path, bytes) in files {
+            let object = Listed {
+                key: path.as_bytes(),
+                size: bytes.len() as u64,
+                modified: 1_700_000_000_123_456_789,
+                etag: &etag(bytes),
+            };
+            builder.push(0, object).unwrap();
+        }
+        let manifest = Arc::new(self.finish(builder));
+        for (path, bytes) in files {
+            let entry = manifest.resolve(path.as_bytes()).unwrap();
+            self.keep(manifest.version(), entry, path, bytes);
+        }
+        manifest
+    }
+
+    fn finish(&self, builder: Builder) -> Manifest {
+        let version = builder.finish().unwrap();
+        Manifest::open(&self.dir.path().join(format!("{version}.manifest"))).unwrap()
+    }
+
+    fn keep(&self, version: VersionId, entry: EntryId, path: &str, bytes: &[u8]) {
+        let object = Object {
+            path: path.to_owned(),
+            bytes: Bytes::copy_from_slice(bytes),
+            file: Arc::new(backing_file(bytes)),
+        };
+        let file = FileRef { version, entry };
+        self.cache.objects.lock().unwrap().insert(file, Arc::new(object));
+    }
+
+    pub(crate) fn cache(&self) -> Arc<dyn Cache> {
+        Arc::clone(&self.cache) as Arc<dyn Cache>
+    }
+
+    /// Serves `path` this way from now on, in every version.
+    pub(crate) fn serve(&self, path: &str, serve: Serve) {
+        self.cache.script.lock().unwrap().insert(path.to_owned(), serve);
+    }
+
+    /// Leases that are held.
+    pub(crate) fn leases(&self) -> usize {
+        self.cache.leases.load(Ordering::SeqCst)
+    }
+
+    /// What the cache was told about reads to come.
+    pub(crate) fn advised(&self) -> Vec<ByteRange> {
+        self.cache.advised.lock().unwrap().clone()
+    }
+}
+
+fn backing_file(bytes: &[u8]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(bytes, LEAD).unwrap();
+    file
+}
+
+/// A validator as S3 gives it: quoted, and different for different bytes.
+fn etag(bytes: &[u8]) -> String {
+    format!("\"{:08x}-{}\"", forebay_core::checksum::crc32c(bytes), bytes.len())
+}
