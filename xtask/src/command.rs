@@ -1,0 +1,48 @@
+//! Running other programs, and saying which one failed.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the repository")
+        .to_owned()
+}
+
+/// Runs `program` in the repository's root, its output going where ours goes.
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
+    run_with(program, args, &[])
+}
+
+/// [`run`] with additional environment variables.
+pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    eprintln!("$ {program} {}", args.join(" "));
+    let status = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("start {program}"))?;
+    if !status.success() {
+        bail!("`{program} {}` ended with {status}", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Runs `program` and returns what it printed.
+pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
+    let done = Command::new(program)
+        .args(args)
+        .current_dir(root())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {program}"))?;
+    if !done.status.success() {
+        bail!("`{program} {}` ended with {}", args.join(" "), done.status);
+    }
+    String::from_utf8(done.stdout).with_context(|| format!("{program} printed no UTF-8"))
+}

@@ -1,0 +1,28 @@
+//! The whole test suite, from a bare machine.
+
+use anyhow::Result;
+
+use crate::{check, command, servers};
+
+/// Sets up what the tests need, then runs the quality gates and every test.
+pub(crate) fn test() -> Result<()> {
+    servers::install()?;
+    check::check()?;
+    // Tests of the mount start the binary: it must be there, and be this tree's.
+    command::run("cargo", &["build", "--locked", "--package", "forebay"])?;
+    command::run(
+        "cargo",
+        &["test", "--workspace", "--locked", "--no-fail-fast"],
+    )
+}
+
+/// Builds a release and runs the demonstration.
+pub(crate) fn demo() -> Result<()> {
+    servers::install_fuse()?;
+    command::run(
+        "cargo",
+        &["build", "--release", "--locked", "--package", "forebay"],
+    )?;
+    let forebay = command::root().join("target/release/forebay");
+    command::run(&forebay.to_string_lossy(), &["demo"])
+}
