@@ -1,7 +1,11 @@
 //! The cache of a node: what lies between a reader and the origin.
 
+pub mod dataset;
 pub mod eviction;
+pub mod fill;
 pub mod listing;
+mod metrics;
+pub mod node;
 pub mod origin;
 pub mod source;
 pub mod store;
