@@ -1,0 +1,303 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::exit::Exit;
+use crate::options::{DEFAULTS, MountOptions};
+
+mod examples;
+
+/// Forebay keeps a training dataset beside the machine that reads it.
+///
+/// It shows a bucket as a read-only directory and caches what is read in memory and on
+/// the local disk.
+#[derive(Debug, Parser)]
+#[command(
+    name = "forebay",
+    version,
+    max_term_width = 100,
+    subcommand_required = true
+)]
+#[command(arg_required_else_help = true, after_help = examples::FOREBAY)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show a bucket as a directory.
+    Mount(Box<MountArgs>),
+    /// Unmount, keeping the cache.
+    #[command(visible_alias = "unmount", after_help = examples::UMOUNT)]
+    Umount(OneMount),
+    /// Show what is mounted and how much of it is cached.
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
+    /// Bring files into the cache before they are read.
+    #[command(after_help = examples::WARMUP)]
+    Warmup(WarmupArgs),
+    /// List the stored dataset versions of a mount.
+    #[command(after_help = examples::VERSIONS)]
+    Versions(OneMountJson),
+    /// List the sources again; files opened from now on are of the new version.
+    #[command(after_help = examples::REFRESH)]
+    Refresh(OneMountJson),
+    /// Try Forebay: a small dataset, served over S3 on this machine, mounted and read.
+    #[command(after_help = examples::DEMO)]
+    Demo(DemoArgs),
+    /// Print an example config file, or the reference of all options.
+    Config(ConfigArgs),
+    /// Print the completions of a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the man page.
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
+}
+
+/// `forebay mount`.
+#[derive(Args, Clone, Debug)]
+#[command(override_usage = "forebay mount [OPTIONS] [SOURCE] DIR", after_help = examples::MOUNT)]
+pub struct MountArgs {
+    /// The source as a URL (left out if --source or the config file names sources), and
+    /// the directory to mount it on.
+    ///
+    /// s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, https://host/path
+    /// or file:///directory. Credentials come from the environment and from profile
+    /// files, never from the command line.
+    #[arg(required = true, num_args = 1..=2, value_names = ["[SOURCE]", "DIR"])]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub paths: Vec<PathBuf>,
+    /// Read options from this TOML file; a flag or an environment variable goes before.
+    #[arg(long, env = "FOREBAY_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "Process")]
+    pub config: Option<PathBuf>,
+    /// The options.
+    #[command(flatten)]
+    pub options: MountOptions,
+}
+
+impl MountArgs {
+    /// The source, if one is named by position, and the mount point.
+    pub fn source_and_dir(&self) -> (Option<&PathBuf>, &PathBuf) {
+        match self.paths.as_slice() {
+            [source, dir, ..] => (Some(source), dir),
+            [dir] => (None, dir),
+            [] => unreachable!("the parser requires one"),
+        }
+    }
+}
+
+/// A mount, by its mount point.
+#[derive(Args, Debug)]
+pub struct OneMount {
+    /// The mount point.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+}
+
+/// A mount, and how to print what is found.
+#[derive(Args, Debug)]
+pub struct OneMountJson {
+    /// The mount point.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The mount point; without it, every mount of this machine that you may see.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Print JSON: one object with DIR, an array without.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay warmup`.
+#[derive(Args, Debug)]
+pub struct WarmupArgs {
+    /// The mount point.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// Files, directories or globs below DIR; without one, everything.
+    #[arg(value_name = "PATH|GLOB")]
+    pub patterns: Vec<String>,
+    /// Print JSON: a line for each progress report, then a summary.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// The commands of `forebay config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print an example or the reference.
+    #[command(after_help = examples::CONFIG_PRINT)]
+    Print(ConfigPrintArgs),
+}
+
+/// `forebay config print`.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct ConfigPrintArgs {
+    /// A commented config file for that command.
+    #[arg(long, value_name = "COMMAND")]
+    pub example: Option<Component>,
+    /// The reference of all options, in Markdown.
+    #[arg(long)]
+    pub reference: bool,
+}
+
+/// What has a config file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Component {
+    /// `forebay mount`.
+    Mount,
+}
+
+/// `forebay completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `forebay man`.
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Write a page for every command into this directory.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+/// The command line with what is added to the derived one: defaults in the help of the
+/// options, and the table of exit codes.
+pub fn command() -> clap::Command {
+    let root = <Cli as clap::CommandFactory>::command();
+    let codes = Exit::ALL
+        .map(|exit| format!("  {}  {}", exit.code(), exit.meaning()))
+        .join("\n");
+    root.after_long_help(format!("{}\n\nExit codes:\n{codes}", examples::FOREBAY))
+        .mut_subcommand("mount", |mount| mount.mut_args(describe))
+}
+
+/// Says an option's default, and not its variable: those follow one rule, which the
+/// help of `mount` states.
+fn describe(arg: clap::Arg) -> clap::Arg {
+    let long = arg.get_long().unwrap_or_default();
+    let default = DEFAULTS
+        .iter()
+        .find(|(key, _)| *key == long)
+        .map(|(_, value)| *value);
+    let is_switch =
+        arg.get_action().takes_values() && arg.get_num_args().is_some_and(|n| n.min_values() == 0);
+    let arg = arg.hide_env(true);
+    match default {
+        Some(value) if !is_switch && !matches!(arg.get_action(), ArgAction::Append) => {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let long = arg
+                .get_long_help()
+                .map(|text| format!("{text} [default: {value}]"));
+            let arg = arg.help(format!("{help} [default: {value}]"));
+            match long {
+                Some(long) => arg.long_help(long),
+                None => arg,
+            }
+        }
+        _ => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(line: &str) -> MountArgs {
+        let words = ["forebay", "mount"]
+            .into_iter()
+            .chain(line.split_whitespace());
+        let matches = command()
+            .try_get_matches_from(words)
+            .expect("a good command line");
+        match <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
+            .expect("matches")
+            .command
+        {
+            Command::Mount(args) => *args,
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn one_position_is_the_mount_point_and_two_are_source_and_mount_point() {
+        let one = mount("/mnt --source a=s3://b");
+        assert_eq!(one.source_and_dir(), (None, &PathBuf::from("/mnt")));
+        let two = mount("s3://b/p /mnt");
+        let source = PathBuf::from("s3://b/p");
+        assert_eq!(
+            two.source_and_dir(),
+            (Some(&source), &PathBuf::from("/mnt"))
+        );
+    }
+
+    #[test]
+    fn version_means_the_datasets_behind_mount_and_the_programs_before() {
+        assert!(mount("/mnt --version abcd").options.version.is_some());
+        let error = command()
+            .try_get_matches_from(["forebay", "--version"])
+            .expect_err("prints");
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
+    }
+
+    #[test]
+    fn a_switch_can_be_given_a_value_and_takes_no_position() {
+        let args = mount("--path-style --anonymous=false s3://b /mnt");
+        assert_eq!(args.options.path_style, Some(true));
+        assert_eq!(args.options.anonymous, Some(false));
+        assert_eq!(args.paths.len(), 2);
+    }
+
+    #[test]
+    fn the_help_of_mount_says_the_defaults() {
+        let mut command = command();
+        let mount = command.find_subcommand_mut("mount").expect("mount exists");
+        let help = mount.render_long_help().to_string();
+        assert!(help.contains("[default: 60s]"), "{help}");
+        assert!(
+            help.contains("forebay mount [OPTIONS] [SOURCE] DIR"),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What each command's help ends with: the command at work.
+
+pub(super) const FOREBAY: &str = "\
+Examples:
+  forebay demo
+  forebay mount s3://bucket/imagenet /mnt/data
+  forebay warmup /mnt/data 'train/**'
+  forebay umount /mnt/data
+
+`forebay COMMAND --help` has examples of each command.";
+
+pub(super) const MOUNT: &str = "\
+Every option can also be set in the environment (FOREBAY_CACHE_DIR for --cache-dir) and in
+the config file (cache-dir = \"…\"). The flag goes first, then the environment, then the
+file. `forebay config print --example mount` prints a config file to start from.
+
+Examples:
+  A bucket, until Ctrl-C:
+    forebay mount s3://bucket/imagenet /mnt/data
+  In the background, with a cache of 500 GiB on a disk of its own:
+    forebay mount s3://bucket/imagenet /mnt/data --daemon --cache-dir /nvme/forebay --cache-size 500GiB
+  MinIO, SeaweedFS or Ceph, with credentials from the environment:
+    AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \\
+    forebay mount s3://bucket /mnt/data --endpoint http://minio:9000 --path-style
+  Several sources in one tree:
+    forebay mount /mnt/data --source train=s3://bucket/train --source val=file:///data/val
+  A version that was mounted before:
+    forebay mount s3://bucket/imagenet /mnt/data --version 3fa9";
+
+pub(super) const UMOUNT: &str = "\
+Files that are still open answer with errors from then on; the cache is kept.
+
+Examples:
+  forebay umount /mnt/data";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  forebay status
+  forebay status /mnt/data
+  forebay status /mnt/data --json | jq .cached_bytes";
+
+pub(super) const WARMUP: &str = "\
+Exits with 0 only when all that was asked for is in the cache and verified, with 7 when
+something is not; what failed is listed. Ctrl-C stops it and keeps what was fetched.
+
+Examples:
+  forebay warmup /mnt/data
+  forebay warmup /mnt/data train/n01440764 'val/**/*.jpg'
+  forebay warmup /mnt/data --json | tail -1";
+
+pub(super) const VERSIONS: &str = "\
+Examples:
+  forebay versions /mnt/data
+  forebay mount s3://bucket/imagenet /mnt/other --version 3fa9";
+
+pub(super) const REFRESH: &str = "\
+Files that are open stay as they are.
+
+Examples:
+  forebay refresh /mnt/data
+  forebay refresh /mnt/data --json | jq .drift";
+
+pub(super) const DEMO: &str = "\
+Needs FUSE and half a gibibyte of disk, takes less than a minute, and cleans up.
+
+Examples:
+  forebay demo";
+
+pub(super) const CONFIG_PRINT: &str = "\
+Examples:
+  forebay config print --example mount > forebay.toml
+  forebay mount --config forebay.toml /mnt/data";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  forebay completions bash > /etc/bash_completion.d/forebay
+  forebay completions zsh > \"${fpath[1]}/_forebay\"";
+
+pub(super) const MAN: &str = "\
+Examples:
+  forebay man | man -l -
+  forebay man --dir /usr/local/share/man/man1";

@@ -1,0 +1,300 @@
+//! From what was said to what is done: the typed configuration of a mount.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_cache_server::listing::{Filter, InvalidGlob};
+use forebay_cache_server::source::{self, Connection, SourceSpec};
+
+use crate::args::MountArgs;
+use crate::exit::{Exit, Failure};
+use crate::mountpoint;
+use crate::options::{MetricsAddr, Mode, MountOptions, Policy, SourceEntry, VersionPrefix};
+use crate::size::Size;
+use crate::telemetry::LogConfig;
+
+pub mod cache_dir;
+mod file;
+pub mod reference;
+
+/// The configuration of a mount.
+#[derive(Clone, Debug)]
+pub struct MountConfig {
+    /// The mount point, absolute.
+    pub mountpoint: PathBuf,
+    /// What is shown.
+    pub dataset: DatasetConfig,
+    /// Where it is cached.
+    pub cache: CacheConfig,
+    /// How it looks.
+    pub tree: TreeConfig,
+    /// How long a read waits for the origin.
+    pub origin_timeout: Duration,
+    /// Where metrics are served; `None` is a socket in the run directory.
+    pub metrics: Option<MetricsAddr>,
+    /// What is logged, and where.
+    pub log: LogConfig,
+    /// Whether to serve it from the background.
+    pub daemon: bool,
+}
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct DatasetConfig {
+    /// The sources, checked: they make one tree.
+    pub sources: Vec<SourceSpec>,
+    /// Globs of what is shown; empty for all.
+    pub include: Vec<String>,
+    /// Globs of what is hidden.
+    pub exclude: Vec<String>,
+    /// The stored version to mount; `None` lists the sources.
+    pub version: Option<VersionPrefix>,
+}
+
+impl DatasetConfig {
+    /// The compiled globs.
+    ///
+    /// # Errors
+    /// [`InvalidGlob`]; [`MountConfig::resolve`] has already looked for it.
+    pub fn filter(&self) -> Result<Filter, InvalidGlob> {
+        Filter::new(&self.include, &self.exclude)
+    }
+}
+
+/// Where and how much is cached, as far as it was said.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// The cache directory; `None` is the default one of the sources.
+    pub dir: Option<PathBuf>,
+    /// The quota on disk; `None` depends on the file system.
+    pub size: Option<Size>,
+    /// The quota in memory, and whether somebody asked for it.
+    pub memory: Quota,
+    /// What is evicted first.
+    pub policy: Policy,
+}
+
+/// A quota and whether it is a default, which may give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The quota.
+    pub size: Size,
+    /// Whether somebody asked for exactly this.
+    pub explicit: bool,
+}
+
+/// How the tree looks.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeConfig {
+    /// The owner; `None` is the user who mounts.
+    pub uid: Option<u32>,
+    /// The group; `None` is the group of who mounts.
+    pub gid: Option<u32>,
+    /// Permission bits of files.
+    pub file_mode: u16,
+    /// Permission bits of directories.
+    pub dir_mode: u16,
+    /// Whether other users may read.
+    pub allow_other: bool,
+    /// How far the kernel reads ahead.
+    pub read_ahead: Size,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config file.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// A glob.
+    #[error(transparent)]
+    Glob(#[from] InvalidGlob),
+    /// A source by position and sources by name.
+    #[error(
+        "SOURCE and --source (or FOREBAY_SOURCE) are both given; \
+         name every source with --source NAME=URL"
+    )]
+    SourceTwice,
+    /// No source anywhere.
+    #[error("no source is named; write `forebay mount SOURCE DIR`, or use --source or --config")]
+    NoSource,
+    /// A source that is not text.
+    #[error("the source {text:?} is not UTF-8; percent-encode it")]
+    SourceNotText {
+        /// It, as far as it is text.
+        text: String,
+    },
+    /// A path that cannot be made absolute.
+    #[error("{path}: not a path", path = path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        // The URL or the options of a source are wrong here: nothing was contacted.
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl MountConfig {
+    /// Puts command line, environment, config file and defaults together.
+    ///
+    /// # Errors
+    /// [`Error`], for the first thing that is wrong. Nothing is contacted, and no file
+    /// but the config file is looked at.
+    pub fn resolve(args: &MountArgs) -> Result<Self, Error> {
+        let (source, dir) = args.source_and_dir();
+        let mut flags = args.options.clone();
+        if let Some(source) = source {
+            if flags.source.is_some() {
+                return Err(Error::SourceTwice);
+            }
+            let text = source.to_str().ok_or_else(|| Error::SourceNotText {
+                text: source.to_string_lossy().into_owned(),
+            })?;
+            flags.source = Some(vec![SourceEntry {
+                text: text.to_owned(),
+                ..Default::default()
+            }]);
+        }
+        let file = match &args.config {
+            Some(path) => file::read(path)?,
+            None => MountOptions::default(),
+        };
+        // Precedence, in one line: flag (and, below it, environment), file, default.
+        let said = flags.or(file);
+        let explicit_memory = said.memory_size.is_some();
+        Self::typed(said.or(MountOptions::defaults()), dir, explicit_memory)
+    }
+
+    fn typed(said: MountOptions, dir: &Path, explicit_memory: bool) -> Result<Self, Error> {
+        let metrics = match said.metrics.clone() {
+            Some(MetricsAddr::Unix(path)) => Some(MetricsAddr::Unix(absolute(path)?)),
+            other => other,
+        };
+        Ok(Self {
+            mountpoint: mountpoint::absolute(dir).map_err(|source| Error::Path {
+                path: dir.to_owned(),
+                source,
+            })?,
+            dataset: dataset(&said)?,
+            cache: CacheConfig {
+                dir: said.cache_dir.map(absolute).transpose()?,
+                size: said.cache_size,
+                memory: Quota {
+                    size: sure(said.memory_size),
+                    explicit: explicit_memory,
+                },
+                policy: sure(said.policy),
+            },
+            tree: TreeConfig {
+                uid: said.uid,
+                gid: said.gid,
+                file_mode: sure(said.file_mode).0,
+                dir_mode: sure(said.dir_mode).0,
+                allow_other: sure(said.allow_other),
+                read_ahead: sure(said.read_ahead),
+            },
+            origin_timeout: sure(said.origin_timeout),
+            metrics,
+            log: LogConfig {
+                format: sure(said.log_format),
+                filter: sure(said.log_level),
+                file: said.log_file.map(absolute).transpose()?,
+            },
+            daemon: sure(said.daemon),
+        })
+    }
+
+    /// The configuration as it is logged at the start. It holds no secrets: a URL with
+    /// credentials in it has been refused.
+    pub fn summary(&self) -> serde_json::Value {
+        let sources: Vec<_> = self.dataset.sources.iter().map(source_summary).collect();
+        serde_json::json!({
+            "mountpoint": self.mountpoint,
+            "source": sources,
+            "include": self.dataset.include,
+            "exclude": self.dataset.exclude,
+            "version": self.dataset.version,
+            "origin-timeout": humantime::format_duration(self.origin_timeout).to_string(),
+            "cache-dir": self.cache.dir,
+            "cache-size": self.cache.size,
+            "memory-size": self.cache.memory.size,
+            "policy": self.cache.policy,
+            "uid": self.tree.uid,
+            "gid": self.tree.gid,
+            "file-mode": Mode(self.tree.file_mode),
+            "dir-mode": Mode(self.tree.dir_mode),
+            "allow-other": self.tree.allow_other,
+            "read-ahead": self.tree.read_ahead,
+            "metrics": self.metrics,
+            "daemon": self.daemon,
+            "log-file": self.log.file,
+            "log-format": self.log.format,
+            "log-level": self.log.filter,
+        })
+    }
+}
+
+/// The value of an option that [`crate::options::DEFAULTS`] has a value for.
+fn sure<T>(value: Option<T>) -> T {
+    value.expect("the layer of defaults has it")
+}
+
+/// `path` from the root: a daemon works in another directory than its caller.
+fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
+    std::path::absolute(&path).map_err(|source| Error::Path { path, source })
+}
+
+fn source_summary(source: &SourceSpec) -> serde_json::Value {
+    serde_json::json!({
+        "name": source.name,
+        "url": source.url,
+        "endpoint": source.connection.endpoint,
+        "region": source.connection.region,
+        "path-style": source.connection.path_style,
+        "anonymous": source.connection.anonymous,
+    })
+}
+
+fn dataset(said: &MountOptions) -> Result<DatasetConfig, Error> {
+    let entries = said.source.as_deref().unwrap_or_default();
+    if entries.is_empty() {
+        return Err(Error::NoSource);
+    }
+    let sources = entries
+        .iter()
+        .map(|entry| SourceSpec::parse(&entry.text, connection(entry, said)))
+        .collect::<Result<Vec<_>, _>>()?;
+    SourceSpec::check_tree(&sources)?;
+    let dataset = DatasetConfig {
+        sources,
+        include: said.include.clone().unwrap_or_default(),
+        exclude: said.exclude.clone().unwrap_or_default(),
+        version: said.version.clone(),
+    };
+    dataset.filter()?;
+    Ok(dataset)
+}
+
+/// What is said of one source, and what is said of all where it says nothing.
+fn connection(entry: &SourceEntry, said: &MountOptions) -> Connection {
+    let own = entry.connection.clone();
+    Connection {
+        endpoint: own.endpoint.or_else(|| said.endpoint.clone()),
+        region: own.region.or_else(|| said.region.clone()),
+        path_style: own.path_style.or(said.path_style).unwrap_or_default(),
+        anonymous: own.anonymous.or(said.anonymous).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

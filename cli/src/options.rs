@@ -1,0 +1,377 @@
+//! The options of a mount: each is a flag, an environment variable and a key of the
+//! config file, under one name and with one parser.
+//!
+//! The doc comment of a field is its manual. The help text, the man page, the example
+//! config file and the reference page are all made from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+
+use crate::size::Size;
+
+mod value;
+
+pub use value::{
+    LogFormat, MetricsAddr, Mode, PartialConnection, Policy, SourceEntry, VersionPrefix,
+};
+
+/// What can be said about a mount; `None` is what nobody said.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub struct MountOptions {
+    /// A source below the directory NAME of the tree; repeat it for several.
+    ///
+    /// In the environment, one a line. In the config file, a [[source]] table each, with
+    /// the keys name, url, endpoint, region, path-style and anonymous.
+    #[arg(
+        long,
+        env = "FOREBAY_SOURCE",
+        value_name = "NAME=URL",
+        help_heading = "Sources"
+    )]
+    #[arg(value_delimiter = '\n')]
+    pub source: Option<Vec<SourceEntry>>,
+    /// The address of the object store; needed for all but the public clouds.
+    #[arg(
+        long,
+        env = "FOREBAY_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Sources"
+    )]
+    pub endpoint: Option<String>,
+    /// The region of the bucket; without it, that of the AWS environment.
+    #[arg(
+        long,
+        env = "FOREBAY_REGION",
+        value_name = "REGION",
+        help_heading = "Sources"
+    )]
+    pub region: Option<String>,
+    /// Put the bucket into the path and not into the host name, as most stores other
+    /// than AWS want it.
+    #[arg(
+        long,
+        env = "FOREBAY_PATH_STYLE",
+        value_name = "BOOL",
+        help_heading = "Sources"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub path_style: Option<bool>,
+    /// Send no credentials.
+    #[arg(
+        long,
+        env = "FOREBAY_ANONYMOUS",
+        value_name = "BOOL",
+        help_heading = "Sources"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub anonymous: Option<bool>,
+    /// Show only keys that match this glob; repeat it for several.
+    ///
+    /// `*` stays within one directory, `**` crosses them.
+    #[arg(
+        long,
+        env = "FOREBAY_INCLUDE",
+        value_name = "GLOB",
+        help_heading = "Sources"
+    )]
+    #[arg(value_delimiter = '\n', value_parser = value::glob)]
+    pub include: Option<Vec<String>>,
+    /// Hide keys that match this glob, included or not; repeat it for several.
+    #[arg(
+        long,
+        env = "FOREBAY_EXCLUDE",
+        value_name = "GLOB",
+        help_heading = "Sources"
+    )]
+    #[arg(value_delimiter = '\n', value_parser = value::glob)]
+    pub exclude: Option<Vec<String>>,
+    /// The stored dataset version to mount, or the first digits of it; without it the
+    /// sources are listed now.
+    #[arg(
+        long,
+        env = "FOREBAY_VERSION",
+        value_name = "VERSION",
+        help_heading = "Sources"
+    )]
+    pub version: Option<VersionPrefix>,
+    /// How long a read waits for the origin, retries included, before it fails.
+    #[arg(
+        long,
+        env = "FOREBAY_ORIGIN_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Sources"
+    )]
+    #[arg(value_parser = value::duration)]
+    pub origin_timeout: Option<Duration>,
+
+    /// Where cached bytes and manifests are kept.
+    ///
+    /// By default a directory of its own for each set of sources, below
+    /// /var/cache/forebay for root and $XDG_CACHE_HOME/forebay for others, so that
+    /// mounting the same sources again finds the cache.
+    #[arg(
+        long,
+        env = "FOREBAY_CACHE_DIR",
+        value_name = "DIR",
+        help_heading = "Cache"
+    )]
+    pub cache_dir: Option<PathBuf>,
+    /// How much of the disk the cache may use; by default 100 GiB, or 80 % of what the
+    /// file system has free if that is less.
+    #[arg(
+        long,
+        env = "FOREBAY_CACHE_SIZE",
+        value_name = "SIZE",
+        help_heading = "Cache"
+    )]
+    pub cache_size: Option<Size>,
+    /// How much memory (tmpfs, /dev/shm) the cache may use; 0 for none.
+    #[arg(
+        long,
+        env = "FOREBAY_MEMORY_SIZE",
+        value_name = "SIZE",
+        help_heading = "Cache"
+    )]
+    pub memory_size: Option<Size>,
+    /// What is evicted first when the cache is full.
+    #[arg(
+        long,
+        env = "FOREBAY_POLICY",
+        value_name = "POLICY",
+        help_heading = "Cache"
+    )]
+    #[arg(value_enum)]
+    pub policy: Option<Policy>,
+
+    /// The owner of every file, as a number; by default the user who mounts.
+    #[arg(long, env = "FOREBAY_UID", value_name = "UID", help_heading = "Tree")]
+    pub uid: Option<u32>,
+    /// The group of every file, as a number; by default the group of who mounts.
+    #[arg(long, env = "FOREBAY_GID", value_name = "GID", help_heading = "Tree")]
+    pub gid: Option<u32>,
+    /// The mode of every file, in octal; write bits have no effect.
+    #[arg(
+        long,
+        env = "FOREBAY_FILE_MODE",
+        value_name = "MODE",
+        help_heading = "Tree"
+    )]
+    pub file_mode: Option<Mode>,
+    /// The mode of every directory, in octal; write bits have no effect.
+    #[arg(
+        long,
+        env = "FOREBAY_DIR_MODE",
+        value_name = "MODE",
+        help_heading = "Tree"
+    )]
+    pub dir_mode: Option<Mode>,
+    /// Let other users than the one who mounts read the tree.
+    ///
+    /// For a user other than root, /etc/fuse.conf must have user_allow_other.
+    #[arg(
+        long,
+        env = "FOREBAY_ALLOW_OTHER",
+        value_name = "BOOL",
+        help_heading = "Tree"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub allow_other: Option<bool>,
+    /// How far the kernel reads ahead in a file that is read in order.
+    #[arg(
+        long,
+        env = "FOREBAY_READ_AHEAD",
+        value_name = "SIZE",
+        help_heading = "Tree"
+    )]
+    pub read_ahead: Option<Size>,
+
+    /// Return when the mount is ready, and serve it from the background.
+    #[arg(
+        long,
+        env = "FOREBAY_DAEMON",
+        value_name = "BOOL",
+        help_heading = "Process"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub daemon: Option<bool>,
+    /// Where metrics and health are served over HTTP: host:port, unix:PATH or off; by
+    /// default a Unix socket in the run directory.
+    #[arg(
+        long,
+        env = "FOREBAY_METRICS",
+        value_name = "ADDR",
+        help_heading = "Process"
+    )]
+    pub metrics: Option<MetricsAddr>,
+    /// Append logs to this file and not to the standard error.
+    #[arg(
+        long,
+        env = "FOREBAY_LOG_FILE",
+        value_name = "FILE",
+        help_heading = "Process"
+    )]
+    pub log_file: Option<PathBuf>,
+    /// How a log line looks.
+    #[arg(
+        long,
+        env = "FOREBAY_LOG_FORMAT",
+        value_name = "FORMAT",
+        help_heading = "Process"
+    )]
+    #[arg(value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as
+    /// info,forebay_cache_server=debug.
+    #[arg(
+        long,
+        env = "FOREBAY_LOG_LEVEL",
+        value_name = "LEVEL",
+        help_heading = "Process"
+    )]
+    #[arg(value_parser = value::log_filter)]
+    pub log_level: Option<String>,
+}
+
+/// The defaults that are the same on every machine, as they would stand in a config
+/// file; the others are said in the option's manual.
+pub const DEFAULTS: [(&str, &str); 12] = [
+    ("path-style", "false"),
+    ("anonymous", "false"),
+    ("origin-timeout", "60s"),
+    ("memory-size", "1GiB"),
+    // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
+    ("policy", "s3-fifo"),
+    ("file-mode", "0444"),
+    ("dir-mode", "0555"),
+    ("allow-other", "false"),
+    // What one FUSE request can carry with the kernel's usual limit of 256 pages.
+    ("read-ahead", "1MiB"),
+    ("daemon", "false"),
+    ("log-format", "text"),
+    ("log-level", "info"),
+];
+
+/// The options alone, as a command line of its own.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Alone {
+    #[command(flatten)]
+    options: MountOptions,
+}
+
+impl MountOptions {
+    /// Parses one option from its values, by the parser of its flag. The environment is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// That of the flag's parser.
+    pub fn of_key(key: &str, values: &[String]) -> Result<Self, clap::Error> {
+        let command = Self::command().mut_args(|arg| arg.env(None::<&'static str>));
+        let flags = values.iter().map(|value| format!("--{key}={value}"));
+        Self::from_arg_matches(&command.try_get_matches_from(flags)?)
+    }
+
+    /// The command that has the options and nothing else, for whoever describes them.
+    pub fn command() -> clap::Command {
+        Alone::command()
+    }
+
+    /// The layer of [`DEFAULTS`].
+    pub fn defaults() -> Self {
+        DEFAULTS
+            .iter()
+            .fold(Self::default(), |layer, (key, value)| {
+                let one = Self::of_key(key, &[(*value).to_owned()]);
+                layer.or(one.expect("a test parses every default"))
+            })
+    }
+
+    /// This layer, and `under` where it says nothing.
+    ///
+    /// The one place that knows what goes before what: the caller stacks flags and
+    /// environment (which the flag parser has already put in order), then the file, then
+    /// the defaults.
+    pub fn or(self, under: Self) -> Self {
+        macro_rules! first_said {
+            ($($field:ident),* $(,)?) => {
+                Self { $($field: self.$field.or(under.$field)),* }
+            };
+        }
+        first_said!(
+            source,
+            endpoint,
+            region,
+            path_style,
+            anonymous,
+            include,
+            exclude,
+            version,
+            origin_timeout,
+            cache_dir,
+            cache_size,
+            memory_size,
+            policy,
+            uid,
+            gid,
+            file_mode,
+            dir_mode,
+            allow_other,
+            read_ahead,
+            daemon,
+            metrics,
+            log_file,
+            log_format,
+            log_level,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_parses_and_every_key_exists() {
+        let defaults = MountOptions::defaults();
+        assert_eq!(defaults.memory_size, Some(Size(1 << 30)));
+        assert_eq!(defaults.origin_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(defaults.daemon, Some(false));
+    }
+
+    #[test]
+    fn every_option_has_its_environment_variable_and_a_manual() {
+        for arg in MountOptions::command().get_arguments() {
+            let long = arg.get_long().expect("options have long names");
+            let variable = format!("FOREBAY_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(
+                arg.get_env().and_then(|name| name.to_str()),
+                Some(variable.as_str())
+            );
+            assert!(arg.get_help().is_some(), "{long}");
+            assert!(arg.get_help_heading().is_some(), "{long}");
+        }
+    }
+
+    #[test]
+    fn an_upper_layer_hides_a_lower_one_option_by_option() {
+        let upper = MountOptions {
+            region: Some("up".into()),
+            ..MountOptions::default()
+        };
+        let lower = MountOptions {
+            region: Some("down".into()),
+            anonymous: Some(true),
+            ..MountOptions::default()
+        };
+        let both = upper.or(lower);
+        assert_eq!(both.region.as_deref(), Some("up"));
+        assert_eq!(both.anonymous, Some(true));
+    }
+}
