@@ -13,10 +13,27 @@ use forebay_core::{ByteRange, ETag};
 use futures::stream::BoxStream;
 
 mod error;
+mod faulty;
+mod file;
+mod memory;
+mod metered;
+mod object_store;
+mod retrying;
+mod s3;
 mod stats;
+mod transport;
+mod validator;
 
+pub(crate) use self::object_store::{Lister, Remote};
 pub use error::Error;
+pub use faulty::{Fault, Faulty, ReadCall};
+pub(crate) use file::Directory;
+pub use memory::MemoryOrigin;
+pub use metered::Metered;
+pub use retrying::{Patience, Retrying};
+pub(crate) use s3::{BucketUrl, Config as S3Config, Credentials, S3};
 pub use stats::OriginStats;
+pub(crate) use transport::{CONNECT_TIMEOUT, install_crypto_provider};
 
 /// The body of a read: pieces in order, as they arrive.
 ///
@@ -123,4 +140,17 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     /// [`Error::Changed`] if the object at the origin is another version, the other
     /// variants as the origin answers. The body can fail later with the same errors.
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error>;
+}
+
+/// A key as messages show it: on one line, whatever its bytes are.
+fn printable(key: &[u8]) -> String {
+    let text = String::from_utf8_lossy(key);
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            String::from(c)
+        }
+    };
+    text.chars().map(escape).collect()
 }

@@ -23,12 +23,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::origin::{Origin, OriginStats};
 
+mod aws;
+mod aws_profile;
+mod cloud;
+mod environment;
 mod error;
 mod location;
 mod name;
+mod open;
+mod probe;
 
+use environment::Environment;
 pub use error::Error;
 use location::Location;
+use open::Opener;
 
 /// How to reach the server of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +103,11 @@ impl SourceSpec {
     pub fn parse(text: &str, connection: Connection) -> Result<Self, Error> {
         let (name, url) = name::split(text)?;
         Location::parse(url)?;
-        Ok(Self { name: name.to_owned(), url: url.to_owned(), connection })
+        Ok(Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            connection,
+        })
     }
 
     /// Checks that `sources` make one tree: a single source of any name, or several
@@ -113,16 +125,25 @@ impl SourceSpec {
     /// As [`parse`](Self::parse), and those of the environment and profile files that
     /// say which server is meant.
     pub fn identity(&self) -> Result<String, Error> {
-        Ok(self.url.clone())
+        Opener {
+            spec: self,
+            environment: &Environment::of_process(),
+        }
+        .identity()
     }
 
     /// Makes the origin, with retries and counting around it. Nothing is contacted
-    /// yet; see [`probe`](Self::probe).
+    /// yet; see [`probe`](Self::probe). Credentials are looked for here, and again only
+    /// if they come from a provider that renews them.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), and those of credentials and options.
-    pub fn open(&self, _config: &OriginConfig) -> Result<Arc<dyn Origin>, Error> {
-        Err(Error::NotOpened { url: self.url.clone(), reason: "not built in".into() })
+    pub fn open(&self, config: &OriginConfig) -> Result<Arc<dyn Origin>, Error> {
+        Opener {
+            spec: self,
+            environment: &Environment::of_process(),
+        }
+        .open(config)
     }
 
     /// Asks the source for one page, with few retries, so that a wrong bucket, prefix,
@@ -131,6 +152,14 @@ impl SourceSpec {
     /// # Errors
     /// The variants of [`Error`] that tell what is wrong and what to do about it.
     pub async fn probe(&self) -> Result<(), Error> {
-        Ok(())
+        let environment = Environment::of_process();
+        probe::probe(&Opener {
+            spec: self,
+            environment: &environment,
+        })
+        .await
     }
 }
+
+#[cfg(test)]
+mod tests;

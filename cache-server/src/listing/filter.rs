@@ -32,7 +32,10 @@ impl Filter {
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, InvalidGlob> {
         let included = compile("--include", include)?;
         let include = (!include.is_empty()).then_some(included);
-        Ok(Self { include, exclude: compile("--exclude", exclude)? })
+        Ok(Self {
+            include,
+            exclude: compile("--exclude", exclude)?,
+        })
     }
 
     /// Whether the object at `path` of the tree (`directory/name`, no leading `/`)
@@ -42,7 +45,9 @@ impl Filter {
             return true;
         }
         let path = Candidate::from_bytes(path);
-        self.include.as_ref().is_none_or(|globs| globs.is_match_candidate(&path))
+        self.include
+            .as_ref()
+            .is_none_or(|globs| globs.is_match_candidate(&path))
             && !self.exclude.is_match_candidate(&path)
     }
 }
@@ -50,8 +55,11 @@ impl Filter {
 fn compile(option: &'static str, globs: &[String]) -> Result<GlobSet, InvalidGlob> {
     let mut set = GlobSetBuilder::new();
     for text in globs {
-        let wrong =
-            |reason: String| InvalidGlob { option, glob: text.clone(), reason };
+        let wrong = |reason: String| InvalidGlob {
+            option,
+            glob: text.clone(),
+            reason,
+        };
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
             .build()

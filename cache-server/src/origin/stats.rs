@@ -39,7 +39,10 @@ impl OriginStats {
 
     /// Requests that failed, in whatever way.
     pub fn errors_total(&self) -> u64 {
-        self.errors.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.errors
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum()
     }
 
     pub(super) fn begin(&self) {

@@ -112,24 +112,17 @@ pub enum Error {
         reason: String,
     },
     /// The bucket or directory does not exist.
-    #[error("{url}: no such {place}; check the name{hint}")]
+    #[error("{url}: no such bucket or directory; check the name and the endpoint")]
     NoSuchPlace {
         /// The source.
         url: String,
-        /// "bucket", "container" or "directory".
-        place: &'static str,
-        /// What else to check, or nothing.
-        hint: &'static str,
     },
     /// The bucket exists and nothing is below the prefix.
-    #[error("{url}: nothing is there; check the prefix, which is a directory and ends at a \"/\"")]
+    #[error(
+        "{url}: nothing is below it; check the prefix, which is a directory: for a single \
+         object, name the directory that holds it"
+    )]
     Empty {
-        /// The source.
-        url: String,
-    },
-    /// The prefix is the key of an object.
-    #[error("{url}: this is an object, not a prefix; name the directory above it")]
-    IsObject {
         /// The source.
         url: String,
     },
@@ -138,16 +131,14 @@ pub enum Error {
     Denied {
         /// The source.
         url: String,
-        /// The origin's words, and what to do.
+        /// The origin's words, or what to do.
         reason: String,
     },
     /// The origin does not answer.
-    #[error("{url}: no answer from {server}: {reason}; check the network and the endpoint")]
+    #[error("{url}: no answer; check the network and the endpoint: {reason}")]
     NoAnswer {
         /// The source.
         url: String,
-        /// The server that was asked.
-        server: String,
         /// The last error.
         reason: String,
     },

@@ -33,7 +33,9 @@ pub(super) enum Location {
 impl Location {
     /// Takes `url` apart.
     pub(super) fn parse(url: &str) -> Result<Self, Error> {
-        let unknown = || Error::UnknownScheme { value: without_secrets(url) };
+        let unknown = || Error::UnknownScheme {
+            value: without_secrets(url),
+        };
         let (scheme, rest) = url.split_once("://").ok_or_else(unknown)?;
         match scheme {
             "s3" => Bucket::parse("s3", url, rest).map(Self::S3),
@@ -54,24 +56,38 @@ impl Bucket {
             return Err(Error::CredentialsInUrl { scheme });
         }
         if name.is_empty() {
-            return Err(Error::MissingBucket { value: url.to_owned(), scheme });
+            return Err(Error::MissingBucket {
+                value: url.to_owned(),
+                scheme,
+            });
         }
         // The union of what the providers allow; it keeps queries, ports and white
         // space out, which are always a mistake here.
-        if let Some(odd) = name.chars().find(|&c| !(c.is_ascii_alphanumeric() || "-._".contains(c)))
+        if let Some(odd) = name
+            .chars()
+            .find(|&c| !(c.is_ascii_alphanumeric() || "-._".contains(c)))
         {
             let reason = format!("a bucket name cannot contain {odd:?}; write {scheme}://bucket");
-            return Err(Error::InvalidUrl { value: url.to_owned(), reason });
+            return Err(Error::InvalidUrl {
+                value: url.to_owned(),
+                reason,
+            });
         }
         if prefix.split('/').any(|part| part == "." || part == "..") {
             let reason = "a prefix with \".\" or \"..\" parts cannot be asked for".to_owned();
-            return Err(Error::InvalidUrl { value: url.to_owned(), reason });
+            return Err(Error::InvalidUrl {
+                value: url.to_owned(),
+                reason,
+            });
         }
         let mut prefix = prefix.to_owned();
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
         }
-        Ok(Self { name: name.to_owned(), prefix })
+        Ok(Self {
+            name: name.to_owned(),
+            prefix,
+        })
     }
 
     /// The identity of the place, at `server` if that is not the provider's own.
@@ -89,7 +105,10 @@ impl Bucket {
 }
 
 fn parse_http(scheme: &'static str, text: &str) -> Result<Url, Error> {
-    let wrong = |reason: String| Error::InvalidUrl { value: without_secrets(text), reason };
+    let wrong = |reason: String| Error::InvalidUrl {
+        value: without_secrets(text),
+        reason,
+    };
     let mut url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
         return Err(Error::CredentialsInUrl { scheme });
@@ -103,9 +122,14 @@ fn parse_http(scheme: &'static str, text: &str) -> Result<Url, Error> {
 
 fn parse_directory(url: &str, rest: &str) -> Result<PathBuf, Error> {
     let path = Path::new(rest);
-    let wrong = |reason: &str| Error::InvalidUrl { value: url.to_owned(), reason: reason.into() };
+    let wrong = |reason: &str| Error::InvalidUrl {
+        value: url.to_owned(),
+        reason: reason.into(),
+    };
     if !path.is_absolute() {
-        return Err(wrong("a directory is named from the root; write file:///directory"));
+        return Err(wrong(
+            "a directory is named from the root; write file:///directory",
+        ));
     }
     if path.components().any(|part| part == Component::ParentDir) {
         return Err(wrong("a directory is named without \"..\" parts"));
@@ -118,7 +142,9 @@ fn parse_directory(url: &str, rest: &str) -> Result<PathBuf, Error> {
 fn without_secrets(url: &str) -> String {
     let end = url.find('?').unwrap_or(url.len());
     let url = &url[..end];
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let host_end = rest.find('/').unwrap_or(rest.len());
     match rest[..host_end].rfind('@') {
         Some(at) => format!("{scheme}://…{}", &rest[at..]),
@@ -131,7 +157,10 @@ mod tests {
     use super::*;
 
     fn bucket(name: &str, prefix: &str) -> Bucket {
-        Bucket { name: name.into(), prefix: prefix.into() }
+        Bucket {
+            name: name.into(),
+            prefix: prefix.into(),
+        }
     }
 
     #[test]
@@ -145,17 +174,27 @@ mod tests {
             ("s3://b//p", "b", "/p/"),
             ("s3://b/p//", "b", "p//"),
         ] {
-            assert_eq!(Location::parse(url), Ok(Location::S3(bucket(name, prefix))), "{url}");
+            assert_eq!(
+                Location::parse(url),
+                Ok(Location::S3(bucket(name, prefix))),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn each_scheme_has_its_location() {
-        assert_eq!(Location::parse("gs://b/p"), Ok(Location::Gs(bucket("b", "p/"))));
+        assert_eq!(
+            Location::parse("gs://b/p"),
+            Ok(Location::Gs(bucket("b", "p/")))
+        );
         assert_eq!(Location::parse("az://c"), Ok(Location::Az(bucket("c", ""))));
         let url = Url::parse("http://h:8080/d/").unwrap();
         assert_eq!(Location::parse("http://h:8080/d"), Ok(Location::Http(url)));
-        assert_eq!(Location::parse("file:///a//b/"), Ok(Location::File("/a/b".into())));
+        assert_eq!(
+            Location::parse("file:///a//b/"),
+            Ok(Location::File("/a/b".into()))
+        );
         assert_eq!(Location::parse("file:///"), Ok(Location::File("/".into())));
     }
 
@@ -190,7 +229,10 @@ mod tests {
             "http://user:hunter2@",
         ] {
             let error = Location::parse(url).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+            assert!(
+                !format!("{error} {error:?}").contains("hunter2"),
+                "{error:?}"
+            );
         }
     }
 

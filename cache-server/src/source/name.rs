@@ -31,7 +31,10 @@ fn check(name: &str) -> Result<(), Error> {
         _ if name.len() > NAME_MAX => "it is longer than 255 bytes",
         _ => return Ok(()),
     };
-    Err(Error::InvalidName { name: name.to_owned(), reason })
+    Err(Error::InvalidName {
+        name: name.to_owned(),
+        reason,
+    })
 }
 
 pub(super) fn check_tree(sources: &[SourceSpec]) -> Result<(), Error> {
@@ -41,10 +44,14 @@ pub(super) fn check_tree(sources: &[SourceSpec]) -> Result<(), Error> {
     let mut seen = HashSet::new();
     for source in sources {
         if source.name.is_empty() && sources.len() > 1 {
-            return Err(Error::NameMissing { url: source.url.clone() });
+            return Err(Error::NameMissing {
+                url: source.url.clone(),
+            });
         }
         if !seen.insert(&source.name) {
-            return Err(Error::NameTwice { name: source.name.clone() });
+            return Err(Error::NameTwice {
+                name: source.name.clone(),
+            });
         }
     }
     Ok(())
@@ -61,7 +68,10 @@ mod tests {
 
     #[test]
     fn an_equals_sign_before_the_scheme_ends_the_name() {
-        assert_eq!(split("train=s3://b/year=2026").unwrap(), ("train", "s3://b/year=2026"));
+        assert_eq!(
+            split("train=s3://b/year=2026").unwrap(),
+            ("train", "s3://b/year=2026")
+        );
         assert_eq!(split("s3://b/year=2026").unwrap(), ("", "s3://b/year=2026"));
     }
 
@@ -70,7 +80,10 @@ mod tests {
         let long = "n".repeat(256);
         for name in ["", ".", "..", "a/b", "a\0b", &long] {
             let error = split(&format!("{name}=s3://b")).unwrap_err();
-            assert!(matches!(error, Error::InvalidName { .. }), "{name:?}: {error}");
+            assert!(
+                matches!(error, Error::InvalidName { .. }),
+                "{name:?}: {error}"
+            );
         }
     }
 
