@@ -47,8 +47,8 @@ pub struct Listed<'a> {
 /// not on the order in which they are pushed. [`key_rules`] says what
 /// becomes of each key; what cannot be shown is counted, and is no error.
 ///
-/// Temporary data (about as much as two and a half manifests, for a listing that does not
-/// fit in memory) lies in files without a name, which vanish with the process. Only the
+/// Temporary data (up to three times the manifest's size, for a listing that does not fit
+/// in memory) lies in files without a name, which vanish with the process. Only the
 /// last step, writing the result, can leave a `manifest-*.partial` behind if it is killed.
 #[derive(Debug)]
 pub struct Builder {

@@ -63,6 +63,14 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The path alone of a stored form, for comparing; empty if it is cut off.
+    pub(super) fn read_path(bytes: &'a [u8]) -> &'a [u8] {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+            return &[];
+        };
+        rest.get(..lengths(head).0).unwrap_or_default()
+    }
+
     /// The length of the stored form.
     pub(super) fn stored_len(&self) -> usize {
         HEAD + self.path.len() + self.etag.len()
@@ -97,7 +105,7 @@ impl RecordBuf {
 
     /// The path alone; empty if the buffer was never filled.
     pub(super) fn path(&self) -> &[u8] {
-        Record::read(&self.bytes).map_or(&[], |record| record.path)
+        Record::read_path(&self.bytes)
     }
 
     /// The stored form; empty if the buffer was never filled.

@@ -142,7 +142,7 @@ impl Arena {
     fn sort(&mut self) {
         let bytes = &self.bytes;
         self.starts
-            .sort_unstable_by_key(|&start| path_at(bytes, start));
+            .sort_unstable_by_key(|&start| Record::read_path(&bytes[start as usize..]));
     }
 
     fn stored(&self) -> impl Iterator<Item = &[u8]> {
@@ -162,10 +162,6 @@ impl Arena {
         self.bytes.clear();
         self.starts.clear();
     }
-}
-
-fn path_at(bytes: &[u8], start: u32) -> &[u8] {
-    Record::read(&bytes[start as usize..]).map_or(&[], |record| record.path)
 }
 
 fn stored_at(bytes: &[u8], start: u32) -> &[u8] {

@@ -180,8 +180,8 @@ fn a_million_files_in_one_directory_are_listed_and_found() {
         .buffer_bytes(16 << 20);
     for n in 0..FILES {
         // Not in order: 7,919 has no factor in common with the number of files.
-        let n = n.wrapping_mul(7_919) % FILES;
-        let (key, size) = (format!("train/{n:09}.jpg"), n.into());
+        let n = u64::from(n) * 7_919 % u64::from(FILES);
+        let (key, size) = (format!("train/{n:09}.jpg"), n);
         let object = Listed {
             key: key.as_bytes(),
             size,
