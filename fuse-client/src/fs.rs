@@ -30,6 +30,9 @@ use error::FsError;
 use handle::Handles;
 use inode::Inode;
 
+/// The longest name that Linux knows (NAME_MAX), in bytes.
+pub(crate) const NAME_MAX: u32 = 255;
+
 /// The unit in which `statfs` counts.
 pub(crate) const STATFS_BLOCK: u32 = 4096;
 
@@ -90,10 +93,17 @@ impl DatasetFs {
     /// The entry `name` of the directory `parent`.
     ///
     /// # Errors
-    /// [`FsError::NoSuchEntry`], [`FsError::UnknownInode`].
+    /// [`FsError::NoSuchEntry`], [`FsError::NameTooLong`], [`FsError::UnknownInode`].
     pub(crate) fn lookup(&self, parent: Inode, name: &[u8]) -> Result<Attributes, FsError> {
+        // The kernel leaves this to the file system, up to 1024 bytes.
+        if name.len() > NAME_MAX as usize {
+            return Err(FsError::NameTooLong);
+        }
         let parent = self.epochs.node(parent)?;
-        let entry = parent.manifest.lookup(parent.entry, name).ok_or(FsError::NoSuchEntry)?;
+        let entry = parent
+            .manifest
+            .lookup(parent.entry, name)
+            .ok_or(FsError::NoSuchEntry)?;
         let child = parent.sibling(entry);
         let attr = child.manifest.attr(entry).ok_or(FsError::NoSuchEntry)?;
         Ok(self.ownership.attributes(child.inode(), attr))
@@ -105,7 +115,10 @@ impl DatasetFs {
     /// [`FsError::UnknownInode`].
     pub(crate) fn attributes(&self, inode: Inode) -> Result<Attributes, FsError> {
         let node = self.epochs.node(inode)?;
-        let attr = node.manifest.attr(node.entry).ok_or(FsError::UnknownInode { inode })?;
+        let attr = node
+            .manifest
+            .attr(node.entry)
+            .ok_or(FsError::UnknownInode { inode })?;
         Ok(self.ownership.attributes(inode, attr))
     }
 

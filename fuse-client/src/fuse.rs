@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use forebay_core::ByteRange;
-use futures::FutureExt;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
@@ -20,6 +19,7 @@ use fuser::{
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
+use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +29,7 @@ use crate::fs::error::FsError;
 use crate::fs::inode::Inode;
 use crate::fs::read::Read;
 use crate::fs::xattr::{self, XattrAnswer};
-use crate::fs::{DatasetFs, STATFS_BLOCK};
+use crate::fs::{DatasetFs, NAME_MAX, STATFS_BLOCK};
 use crate::waiters::{Requester, wait_for};
 
 mod convert;
@@ -43,9 +43,6 @@ const TTL: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// An inode number is never given to another entry.
 const GENERATION: Generation = Generation(0);
-
-/// The longest name that Linux knows (NAME_MAX).
-const NAME_MAX: u32 = 255;
 
 /// What makes the mount faster where the kernel has it, and is not missed elsewhere.
 const WANTED: [InitFlags; 4] = [
@@ -78,7 +75,12 @@ impl Server {
         max_background: u16,
     ) -> Self {
         let service = Arc::new(Service::new(fs, stopping));
-        Self { service, runtime, waits, max_background }
+        Self {
+            service,
+            runtime,
+            waits,
+            max_background,
+        }
     }
 
     fn fs(&self) -> &DatasetFs {
@@ -124,7 +126,11 @@ fn inode(ino: INodeNo) -> Inode {
 }
 
 fn asked(operation: &'static str, ino: INodeNo) -> Asked {
-    Asked { operation, inode: inode(ino), range: ByteRange::new(0, 0) }
+    Asked {
+        operation,
+        inode: inode(ino),
+        range: ByteRange::new(0, 0),
+    }
 }
 
 fn requester(request: &Request) -> Requester {
@@ -178,15 +184,20 @@ impl Filesystem for Server {
         }
         let service = Arc::clone(&self.service);
         let work = async move { service.fs.open(inode(ino)).await };
-        self.answer(asked("open", ino), requester(request), work, |opened| match opened {
-            // Cached pages stay valid from one open to the next, and a close has nothing
-            // to write back.
-            Ok(handle) => reply.opened(
-                FileHandle(handle),
-                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-            ),
-            Err(errno) => reply.error(errno),
-        });
+        self.answer(
+            asked("open", ino),
+            requester(request),
+            work,
+            |opened| match opened {
+                // Cached pages stay valid from one open to the next, and a close has nothing
+                // to write back.
+                Ok(handle) => reply.opened(
+                    FileHandle(handle),
+                    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+                ),
+                Err(errno) => reply.error(errno),
+            },
+        );
     }
 
     fn read(
@@ -201,7 +212,11 @@ impl Filesystem for Server {
         reply: ReplyData,
     ) {
         let range = ByteRange::at(offset, size.into());
-        let asked = Asked { operation: "read", inode: inode(ino), range };
+        let asked = Asked {
+            operation: "read",
+            inode: inode(ino),
+            range,
+        };
         self.fs().stats().read();
         let _runtime = self.runtime.enter();
         match self.fs().begin_read(inode(ino), fh.0, offset, size) {
@@ -245,7 +260,11 @@ impl Filesystem for Server {
         match self.fs().open_directory(inode(ino)) {
             Ok(opened) => {
                 let keep = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
-                let flags = if opened.cacheable { keep } else { FopenFlags::empty() };
+                let flags = if opened.cacheable {
+                    keep
+                } else {
+                    FopenFlags::empty()
+                };
                 reply.opened(FileHandle(opened.handle), flags);
             }
             Err(error) => reply.error(self.refuse("opendir", ino, &error)),
@@ -290,14 +309,7 @@ impl Filesystem for Server {
         }
     }
 
-    fn releasedir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        _: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
+    fn releasedir(&self, _: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
         reply.ok();
     }
 
@@ -326,9 +338,14 @@ impl Filesystem for Server {
         let service = Arc::clone(&self.service);
         let name = name.as_bytes().to_vec();
         let work = async move { service.fs.xattr(inode(ino), &name).await };
-        self.answer(asked("getxattr", ino), requester(request), work, move |value| {
-            answer_xattr(value, room, reply);
-        });
+        self.answer(
+            asked("getxattr", ino),
+            requester(request),
+            work,
+            move |value| {
+                answer_xattr(value, room, reply);
+            },
+        );
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
@@ -338,7 +355,11 @@ impl Filesystem for Server {
     }
 
     fn access(&self, _: &Request, _: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        if mask.contains(AccessFlags::W_OK) { reply.error(Errno::EROFS) } else { reply.ok() }
+        if mask.contains(AccessFlags::W_OK) {
+            reply.error(Errno::EROFS)
+        } else {
+            reply.ok()
+        }
     }
 
     fn readlink(&self, _: &Request, _: INodeNo, reply: ReplyData) {
@@ -403,16 +424,7 @@ impl Filesystem for Server {
         reply.error(Errno::EROFS);
     }
 
-    fn mknod(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: &OsStr,
-        _: u32,
-        _: u32,
-        _: u32,
-        reply: ReplyEntry,
-    ) {
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
         reply.error(Errno::EROFS);
     }
 

@@ -16,12 +16,17 @@ mod stats;
 mod waiters;
 
 #[cfg(test)]
+extern crate self as forebay_fuse_client;
+#[cfg(test)]
 #[path = "../tests/support/memory_cache.rs"]
+#[expect(dead_code, reason = "each test program needs a part of it")]
 mod memory_cache;
+#[cfg(test)]
+#[path = "../tests/support/mounted.rs"]
+#[expect(dead_code, reason = "each test program needs a part of it")]
+mod mounted;
 
 pub use fs::DatasetFs;
 pub use options::MountOptions;
-pub use session::{
-    Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, unmount,
-};
+pub use session::{Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, unmount};
 pub use stats::{FuseSnapshot, FuseStats};

@@ -22,14 +22,20 @@ struct State {
 impl LogLimit {
     /// A limit of `lines` a second.
     pub(crate) fn new(lines: u32) -> Self {
-        Self { lines, state: Mutex::default() }
+        Self {
+            lines,
+            state: Mutex::default(),
+        }
     }
 
     /// Whether a line may be written now: if so, how many were held back since the last
     /// one that was.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
+        if state
+            .since
+            .is_none_or(|since| now.duration_since(since) >= PERIOD)
+        {
             state.since = Some(now);
             state.let_through = 0;
         }

@@ -49,7 +49,15 @@ pub(crate) struct Sequence {
 impl Default for Sequence {
     fn default() -> Self {
         let window = FIRST_WINDOW;
-        Self { start: 0, front: 0, covered: 0, reads: 0, window, announced: 0, margin: 0 }
+        Self {
+            start: 0,
+            front: 0,
+            covered: 0,
+            reads: 0,
+            window,
+            announced: 0,
+            margin: 0,
+        }
     }
 }
 
@@ -58,7 +66,11 @@ impl Sequence {
     /// fetched ahead of it; never empty, never past the end.
     pub(crate) fn observe(&mut self, range: ByteRange, size: u64) -> Option<ByteRange> {
         if self.reads == 0 || range.start().abs_diff(self.front) > SLACK {
-            *self = Self { start: range.start(), front: range.start(), ..Self::default() };
+            *self = Self {
+                start: range.start(),
+                front: range.start(),
+                ..Self::default()
+            };
         }
         self.reads = self.reads.saturating_add(1);
         self.covered = self.covered.saturating_add(range.len());
@@ -118,7 +130,11 @@ mod tests {
     fn a_sequential_read_announces_every_byte_ahead_once() {
         let size = 300 * MIB;
         let windows = announced(sequential(size, MIB), size);
-        assert!(windows.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+        assert!(
+            windows
+                .windows(2)
+                .all(|pair| pair[0].end() == pair[1].start())
+        );
         assert!(windows[0].start() <= 4 * MIB, "begins soon: {}", windows[0]);
         assert_eq!(windows.last().expect("some").end(), size);
     }
@@ -148,7 +164,11 @@ mod tests {
         let size = 64 * MIB;
         let swapped = (0..64).map(|n| ((n ^ 3) * MIB, MIB));
         let windows = announced(swapped, size);
-        assert!(windows.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+        assert!(
+            windows
+                .windows(2)
+                .all(|pair| pair[0].end() == pair[1].start())
+        );
         assert_eq!(windows.last().expect("some").end(), size);
     }
 
@@ -189,9 +209,8 @@ mod tests {
         }
         let elsewhere = 1 << 39;
         assert_eq!(sequence.observe(ByteRange::at(elsewhere, MIB), size), None);
-        let mut windows = (1..9).filter_map(|n| {
-            sequence.observe(ByteRange::at(elsewhere + n * MIB, MIB), size)
-        });
+        let mut windows =
+            (1..9).filter_map(|n| sequence.observe(ByteRange::at(elsewhere + n * MIB, MIB), size));
         let first = windows.next().expect("a new run");
         assert_eq!(first.len(), FIRST_WINDOW);
         assert!(first.start() > elsewhere);

@@ -108,15 +108,31 @@ impl Mount {
             .map_err(|source| preflight::explain(&mountpoint, source))?;
         let system = |action| {
             let path = mountpoint.clone();
-            move |source| MountError::System { action, path, source }
+            move |source| MountError::System {
+                action,
+                path,
+                source,
+            }
         };
         let kernel_cache = KernelCache::new(&session).map_err(system("serve"))?;
-        let device = mount_at(&mountpoint).map_err(system("look up"))?.map(|entry| entry.device);
-        let device = device.ok_or_else(|| MountError::NotMounted { mountpoint: mountpoint.clone() })?;
+        let device = mount_at(&mountpoint)
+            .map_err(system("look up"))?
+            .map(|entry| entry.device);
+        let device = device.ok_or_else(|| MountError::NotMounted {
+            mountpoint: mountpoint.clone(),
+        })?;
         readahead::set(&device, options.read_ahead_kb);
         let ended = serve(session).map_err(system("serve"))?;
         info!(mountpoint = %mountpoint.display(), version = %fs.version(), "mounted");
-        Ok(Self { mountpoint, device, fs, kernel_cache, stopping, waits, ended })
+        Ok(Self {
+            mountpoint,
+            device,
+            fs,
+            kernel_cache,
+            stopping,
+            waits,
+            ended,
+        })
     }
 
     /// Where it is mounted: absolute and without links.
@@ -139,12 +155,16 @@ impl Mount {
     /// [`MountError::System`] if the kernel cannot be told; names that it knows then
     /// lead to the old version until it forgets them.
     pub fn refresh(&self, manifest: Arc<Manifest>) -> Result<Refreshed, MountError> {
-        let Some(change) = self.fs.refresh(manifest) else { return Ok(Refreshed::Unchanged) };
-        self.kernel_cache.switch_root(&change).map_err(|source| MountError::System {
-            action: "show the new version at",
-            path: self.mountpoint.clone(),
-            source,
-        })?;
+        let Some(change) = self.fs.refresh(manifest) else {
+            return Ok(Refreshed::Unchanged);
+        };
+        self.kernel_cache
+            .switch_root(&change)
+            .map_err(|source| MountError::System {
+                action: "show the new version at",
+                path: self.mountpoint.clone(),
+                source,
+            })?;
         let (from, to) = (change.from.manifest.version(), change.to.manifest.version());
         info!(mountpoint = %self.mountpoint.display(), %from, %to, "new look-ups see another version");
         Ok(Refreshed::Changed { from, to })
@@ -160,7 +180,7 @@ impl Mount {
     /// [`MountError::NotPermitted`], [`MountError::System`].
     pub fn unmount(&self, how: Unmount) -> Result<(), MountError> {
         if self.has_ended() {
-            return Ok(());
+            return self.clear_away();
         }
         match how {
             Unmount::Clean => self.unmount_clean()?,
@@ -192,10 +212,24 @@ impl Mount {
         *self.ended.borrow() || self.ended.has_changed().is_err()
     }
 
+    /// Takes away what is left of a mount whose connection has ended. Another mount may
+    /// have been made at the place since, and even have got the device number.
+    fn clear_away(&self) -> Result<(), MountError> {
+        let seen = mount_at(&self.mountpoint).map_err(|source| self.cannot_unmount(source))?;
+        match seen {
+            Some(entry) if entry.device == self.device && preflight::is_stale(&entry) => {
+                unmount(&self.mountpoint, Unmount::Detach)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn unmount_clean(&self) -> Result<(), MountError> {
         if !self.is_mounted()? {
             // Somebody has detached it, and somebody has files open below it.
-            return Err(MountError::InUse { mountpoint: self.mountpoint.clone() });
+            return Err(MountError::InUse {
+                mountpoint: self.mountpoint.clone(),
+            });
         }
         let (result, results) = mpsc::channel();
         let mountpoint = self.mountpoint.clone();
@@ -219,7 +253,10 @@ impl Mount {
     fn detach(&self) -> Result<(), MountError> {
         self.stopping.cancel();
         if !poll_until(DRAIN, || self.waits.is_empty()) {
-            warn!(waits = self.waits.len(), "reads under way were not answered in time");
+            warn!(
+                waits = self.waits.len(),
+                "reads under way were not answered in time"
+            );
         }
         if !self.is_mounted()? {
             debug!("detached by somebody else before");
@@ -238,14 +275,21 @@ impl Mount {
     }
 
     fn cannot_unmount(&self, source: std::io::Error) -> MountError {
-        MountError::System { action: "unmount", path: self.mountpoint.clone(), source }
+        MountError::System {
+            action: "unmount",
+            path: self.mountpoint.clone(),
+            source,
+        }
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         if let Err(error) = self.unmount(Unmount::Detach) {
-            error!(error = &error as &dyn std::error::Error, "mount left behind");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "mount left behind"
+            );
         }
     }
 }
@@ -259,7 +303,9 @@ fn serve(session: Session<Server>) -> std::io::Result<watch::Receiver<bool>> {
         }
         end.send_replace(true);
     };
-    thread::Builder::new().name("forebay-fuse".to_owned()).spawn(serving)?;
+    thread::Builder::new()
+        .name("forebay-fuse".to_owned())
+        .spawn(serving)?;
     Ok(ended)
 }
 
@@ -273,3 +319,6 @@ fn poll_until(limit: Duration, condition: impl Fn() -> bool) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,10 @@ impl FuseStats {
     pub(crate) fn wait(&self) -> Waiting<'_> {
         self.waits.fetch_add(1, Ordering::Relaxed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting { stats: self, since: Instant::now() }
+        Waiting {
+            stats: self,
+            since: Instant::now(),
+        }
     }
 
     pub(crate) fn opened(&self) {

@@ -39,7 +39,9 @@ impl Requester {
     /// Whether the thread is being killed or has gone. Always false for a thread that
     /// this process cannot see: 0 is what the kernel sends for one outside the namespace.
     fn is_dying(self) -> bool {
-        let Some(pid) = i32::try_from(self.0).ok().and_then(Pid::from_raw) else { return false };
+        let Some(pid) = i32::try_from(self.0).ok().and_then(Pid::from_raw) else {
+            return false;
+        };
         // Not told by /proc: there, other users' processes may be hidden (hidepid).
         if test_kill_process(pid) == Err(Errno::SRCH) {
             return true;
@@ -82,7 +84,8 @@ pub(crate) async fn wait_for<T>(
 /// threads.
 fn is_being_killed(status: &str) -> bool {
     let masks = status.lines().filter_map(|line| {
-        line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))
+        line.strip_prefix("SigPnd:")
+            .or_else(|| line.strip_prefix("ShdPnd:"))
     });
     masks
         .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
@@ -106,7 +109,10 @@ mod tests {
         assert!(!is_being_killed(&status(none, none)));
         assert!(is_being_killed(&status(kill, none)));
         assert!(is_being_killed(&status(none, kill)));
-        assert!(!is_being_killed(&status("00000000000000ff", "fffffffffffffe00")));
+        assert!(!is_being_killed(&status(
+            "00000000000000ff",
+            "fffffffffffffe00"
+        )));
         assert!(!is_being_killed("SigPnd:\tnonsense\n"));
     }
 
@@ -143,6 +149,11 @@ mod tests {
         let stopping = CancellationToken::new();
         stopping.cancel();
         let work = async { Ok(7) };
-        assert_eq!(wait_for(work, Requester::new(0), &stopping).await.expect("there"), 7);
+        assert_eq!(
+            wait_for(work, Requester::new(0), &stopping)
+                .await
+                .expect("there"),
+            7
+        );
     }
 }

@@ -82,30 +82,53 @@ mod tests {
     use super::*;
 
     fn ownership(file_mode: u16) -> Ownership {
-        let options = MountOptions { uid: 7, gid: 8, file_mode, ..MountOptions::default() };
+        let options = MountOptions {
+            uid: 7,
+            gid: 8,
+            file_mode,
+            ..MountOptions::default()
+        };
         Ownership::new(&options)
     }
 
     #[test]
     fn a_file_occupies_whole_blocks_of_512_bytes() {
         for (size, blocks) in [(0, 0), (1, 1), (512, 1), (513, 2), (5 << 40, 10 << 30)] {
-            let attr = Attr { kind: Kind::File, size, modified: 3 };
+            let attr = Attr {
+                kind: Kind::File,
+                size,
+                modified: 3,
+            };
             let shown = ownership(0o640).attributes(Inode::ROOT, attr);
             assert_eq!((shown.size, shown.blocks), (size, blocks));
-            assert_eq!((shown.uid, shown.gid, shown.mode, shown.links), (7, 8, 0o640, 1));
+            assert_eq!(
+                (shown.uid, shown.gid, shown.mode, shown.links),
+                (7, 8, 0o640, 1)
+            );
         }
     }
 
     #[test]
     fn a_directory_has_no_size_and_two_links() {
-        let attr = Attr { kind: Kind::Directory, size: 99, modified: 0 };
+        let attr = Attr {
+            kind: Kind::Directory,
+            size: 99,
+            modified: 0,
+        };
         let shown = ownership(0o444).attributes(Inode::ROOT, attr);
-        assert_eq!((shown.size, shown.blocks, shown.links, shown.mode), (0, 0, 2, 0o555));
+        assert_eq!(
+            (shown.size, shown.blocks, shown.links, shown.mode),
+            (0, 0, 2, 0o555)
+        );
     }
 
     #[test]
     fn special_mode_bits_are_dropped() {
-        let attr = Attr { kind: Kind::File, size: 0, modified: 0 };
+        let attr = Attr {
+            kind: Kind::File,
+            size: 0,
+            modified: 0,
+        };
         assert_eq!(ownership(0o6755).attributes(Inode::ROOT, attr).mode, 0o755);
     }
 }

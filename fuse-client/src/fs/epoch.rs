@@ -30,7 +30,11 @@ impl Node {
 
     /// Another entry of the same version.
     pub(crate) fn sibling(&self, entry: EntryId) -> Self {
-        Self { epoch: self.epoch, manifest: Arc::clone(&self.manifest), entry }
+        Self {
+            epoch: self.epoch,
+            manifest: Arc::clone(&self.manifest),
+            entry,
+        }
     }
 }
 
@@ -59,7 +63,12 @@ pub(crate) struct Change {
 impl Epochs {
     /// Starts with one version.
     pub(crate) fn new(manifest: Arc<Manifest>) -> Self {
-        Self { state: RwLock::new(State { versions: vec![manifest], current: 0 }) }
+        Self {
+            state: RwLock::new(State {
+                versions: vec![manifest],
+                current: 0,
+            }),
+        }
     }
 
     /// Makes `manifest` the current version. A version that was served before gets its
@@ -68,7 +77,10 @@ impl Epochs {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let from = state.root(state.current)?;
         let version = manifest.version();
-        let known = state.versions.iter().position(|served| served.version() == version);
+        let known = state
+            .versions
+            .iter()
+            .position(|served| served.version() == version);
         let next = known.unwrap_or_else(|| {
             state.versions.push(manifest);
             state.versions.len() - 1
@@ -77,13 +89,18 @@ impl Epochs {
             return None;
         }
         state.current = next;
-        Some(Change { from, to: state.root(next)? })
+        Some(Change {
+            from,
+            to: state.root(next)?,
+        })
     }
 
     /// The root of the current version.
     pub(crate) fn root(&self) -> Node {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.root(state.current).expect("the current version is among the versions")
+        state
+            .root(state.current)
+            .expect("the current version is among the versions")
     }
 
     /// The root of the version that came as number `epoch`.
@@ -110,13 +127,22 @@ impl Epochs {
     /// Whether there has been one version only, so that nothing of another can lie in
     /// the kernel's caches.
     pub(crate) fn is_first(&self) -> bool {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).versions.len() == 1
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .versions
+            .len()
+            == 1
     }
 
     /// The versions in the order in which they came, and the current one.
     pub(crate) fn versions(&self) -> (Vec<VersionId>, VersionId) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let versions: Vec<_> = state.versions.iter().map(|served| served.version()).collect();
+        let versions: Vec<_> = state
+            .versions
+            .iter()
+            .map(|served| served.version())
+            .collect();
         let current = versions[state.current];
         (versions, current)
     }
@@ -126,7 +152,11 @@ impl State {
     fn root(&self, index: usize) -> Option<Node> {
         let manifest = Arc::clone(self.versions.get(index)?);
         let epoch = EpochId(u32::try_from(index).ok()?);
-        Some(Node { epoch, manifest, entry: EntryId(0) })
+        Some(Node {
+            epoch,
+            manifest,
+            entry: EntryId(0),
+        })
     }
 }
 
@@ -139,12 +169,19 @@ mod tests {
     fn a_refresh_moves_the_root_and_leaves_known_inodes_alone() {
         let fixture = Fixture::new();
         let epochs = Epochs::new(fixture.version(&[("a", b"one")]));
-        let old = epochs.root().manifest.lookup(EntryId(0), b"a").map(|entry| {
-            Inode::new(EpochId(0), entry)
-        });
+        let old = epochs
+            .root()
+            .manifest
+            .lookup(EntryId(0), b"a")
+            .map(|entry| Inode::new(EpochId(0), entry));
         let old = old.expect("the file is there");
-        let change = epochs.advance(fixture.version(&[("a", b"two"), ("b", b"")])).expect("new");
-        assert_eq!((change.from.epoch, change.to.epoch), (EpochId(0), EpochId(1)));
+        let change = epochs
+            .advance(fixture.version(&[("a", b"two"), ("b", b"")]))
+            .expect("new");
+        assert_eq!(
+            (change.from.epoch, change.to.epoch),
+            (EpochId(0), EpochId(1))
+        );
         assert_eq!(epochs.root().epoch, EpochId(1));
         assert_eq!(epochs.node(old).expect("pinned").epoch, EpochId(0));
     }
@@ -161,8 +198,12 @@ mod tests {
     fn a_version_that_returns_gets_its_inode_numbers_back() {
         let fixture = Fixture::new();
         let epochs = Epochs::new(fixture.version(&[("a", b"one")]));
-        epochs.advance(fixture.version(&[("a", b"two")])).expect("new");
-        let change = epochs.advance(fixture.version(&[("a", b"one")])).expect("back");
+        epochs
+            .advance(fixture.version(&[("a", b"two")]))
+            .expect("new");
+        let change = epochs
+            .advance(fixture.version(&[("a", b"one")]))
+            .expect("back");
         assert_eq!(change.to.epoch, EpochId(0));
         assert_eq!(epochs.versions().0.len(), 2);
     }
@@ -173,7 +214,10 @@ mod tests {
         let epochs = Epochs::new(fixture.version(&[("a", b"one")]));
         for (epoch, entry) in [(0, 9), (1, 1)] {
             let inode = Inode::new(EpochId(epoch), EntryId(entry));
-            assert!(matches!(epochs.node(inode), Err(FsError::UnknownInode { .. })));
+            assert!(matches!(
+                epochs.node(inode),
+                Err(FsError::UnknownInode { .. })
+            ));
         }
     }
 }

@@ -14,6 +14,9 @@ pub(crate) enum FsError {
     /// The directory has no entry of that name.
     #[error("no such entry")]
     NoSuchEntry,
+    /// No file system has a name as long as this.
+    #[error("the name is too long")]
+    NameTooLong,
     /// The kernel names an inode that no version of this mount has.
     #[error("{inode} belongs to no version of this mount")]
     UnknownInode { inode: Inode },
@@ -51,6 +54,7 @@ impl FsError {
     pub(crate) fn errno(&self) -> i32 {
         match self {
             Self::NoSuchEntry => errno::ENOENT,
+            Self::NameTooLong => errno::ENAMETOOLONG,
             Self::UnknownInode { .. } => errno::ESTALE,
             Self::NotADirectory { .. } => errno::ENOTDIR,
             Self::IsADirectory { .. } => errno::EISDIR,
@@ -69,6 +73,7 @@ impl FsError {
             Self::UnknownInode { .. } => "unknown_inode",
             Self::ShortBacking { .. } | Self::Backing { .. } => "backing",
             Self::NoSuchEntry
+            | Self::NameTooLong
             | Self::NotADirectory { .. }
             | Self::IsADirectory { .. }
             | Self::NoSuchAttribute
@@ -82,6 +87,7 @@ impl FsError {
     pub(crate) fn gravity(&self) -> Gravity {
         match self {
             Self::NoSuchEntry
+            | Self::NameTooLong
             | Self::NotADirectory { .. }
             | Self::IsADirectory { .. }
             | Self::NoSuchAttribute
@@ -113,7 +119,11 @@ mod tests {
 
     #[test]
     fn a_cache_error_keeps_the_errno_of_its_class() {
-        for kind in [ErrorKind::Stale, ErrorKind::TimedOut, ErrorKind::PermissionDenied] {
+        for kind in [
+            ErrorKind::Stale,
+            ErrorKind::TimedOut,
+            ErrorKind::PermissionDenied,
+        ] {
             let error = FsError::from(CacheError::new(kind, "it failed"));
             assert_eq!(error.errno(), kind.errno());
             assert_eq!(error.to_string(), "it failed");
@@ -122,7 +132,12 @@ mod tests {
 
     #[test]
     fn a_cache_that_lies_about_its_bytes_is_an_io_error() {
-        let error = FsError::ShortBacking { range: ByteRange::new(0, 4096) };
-        assert_eq!((error.errno(), error.gravity()), (errno::EIO, Gravity::Broken));
+        let error = FsError::ShortBacking {
+            range: ByteRange::new(0, 4096),
+        };
+        assert_eq!(
+            (error.errno(), error.gravity()),
+            (errno::EIO, Gravity::Broken)
+        );
     }
 }

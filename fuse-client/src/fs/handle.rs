@@ -26,7 +26,11 @@ pub(crate) struct OpenFile {
 impl OpenFile {
     /// A file that has not been read yet.
     pub(crate) fn new(inode: Inode, lease: Lease) -> Self {
-        Self { inode, lease, sequence: Mutex::default() }
+        Self {
+            inode,
+            lease,
+            sequence: Mutex::default(),
+        }
     }
 
     /// Notes a read, and says what will probably be read soon.
@@ -51,28 +55,47 @@ pub(crate) struct Handles {
 impl Handles {
     pub(crate) fn new() -> Self {
         // 0 is what the kernel sends for a file that was opened without asking.
-        Self { shards: Default::default(), next: AtomicU64::new(1) }
+        Self {
+            shards: Default::default(),
+            next: AtomicU64::new(1),
+        }
     }
 
     /// Files an open file and returns its handle.
     pub(crate) fn insert(&self, file: OpenFile) -> u64 {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(handle).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self
+            .shard(handle)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         shard.insert(handle, Arc::new(file));
         handle
     }
 
     /// The file that `handle` opened, if that is `inode`.
     pub(crate) fn get(&self, handle: u64, inode: Inode) -> Option<Arc<OpenFile>> {
-        let shard = self.shard(handle).lock().unwrap_or_else(PoisonError::into_inner);
-        shard.get(&handle).filter(|file| file.inode == inode).map(Arc::clone)
+        let shard = self
+            .shard(handle)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        shard
+            .get(&handle)
+            .filter(|file| file.inode == inode)
+            .map(Arc::clone)
     }
 
     /// Takes the file out of the table, if `handle` opened `inode`. Reads under way keep
     /// it alive until they end.
     pub(crate) fn remove(&self, handle: u64, inode: Inode) -> Option<Arc<OpenFile>> {
-        let mut shard = self.shard(handle).lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.get(&handle)?.inode == inode { shard.remove(&handle) } else { None }
+        let mut shard = self
+            .shard(handle)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shard.get(&handle)?.inode == inode {
+            shard.remove(&handle)
+        } else {
+            None
+        }
     }
 
     fn shard(&self, handle: u64) -> &Mutex<HashMap<u64, Arc<OpenFile>>> {
@@ -88,8 +111,18 @@ mod tests {
     use super::*;
 
     fn file(inode: Inode) -> OpenFile {
-        let file = FileRef { version: VersionId::from_bytes([0; 16]), entry: EntryId(1) };
-        OpenFile::new(inode, Lease { file, size: 1, state: Box::new(()) })
+        let file = FileRef {
+            version: VersionId::from_bytes([0; 16]),
+            entry: EntryId(1),
+        };
+        OpenFile::new(
+            inode,
+            Lease {
+                file,
+                size: 1,
+                state: Box::new(()),
+            },
+        )
     }
 
     #[test]
@@ -97,9 +130,18 @@ mod tests {
         let handles = Handles::new();
         let inode = Inode::from_raw(2);
         let all: Vec<u64> = (0..100).map(|_| handles.insert(file(inode))).collect();
-        assert!(all.iter().all(|handle| handles.get(*handle, inode).is_some()));
-        assert!(all.iter().all(|handle| handles.remove(*handle, inode).is_some()));
-        assert!(all.iter().all(|handle| handles.get(*handle, inode).is_none()));
+        assert!(
+            all.iter()
+                .all(|handle| handles.get(*handle, inode).is_some())
+        );
+        assert!(
+            all.iter()
+                .all(|handle| handles.remove(*handle, inode).is_some())
+        );
+        assert!(
+            all.iter()
+                .all(|handle| handles.get(*handle, inode).is_none())
+        );
     }
 
     #[test]

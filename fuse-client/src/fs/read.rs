@@ -86,7 +86,13 @@ impl DatasetFs {
             Some(file) => file,
             None => match self.lease(inode).now_or_never() {
                 Some(leased) => Arc::new(leased?),
-                None => return Ok(Read::Pending(PendingRead { inode, range, file: None })),
+                None => {
+                    return Ok(Read::Pending(PendingRead {
+                        inode,
+                        range,
+                        file: None,
+                    }));
+                }
             },
         };
         let range = range.clamp_to(file.lease.size);
@@ -96,8 +102,16 @@ impl DatasetFs {
         let ready = self.cache.ready(&file.lease, range);
         self.look_ahead(&file, range);
         Ok(match ready {
-            Some(availability) => Read::Ready(Readable { availability, range, _file: file }),
-            None => Read::Pending(PendingRead { inode, range, file: Some(file) }),
+            Some(availability) => Read::Ready(Readable {
+                availability,
+                range,
+                _file: file,
+            }),
+            None => Read::Pending(PendingRead {
+                inode,
+                range,
+                file: Some(file),
+            }),
         })
     }
 
@@ -121,7 +135,11 @@ impl DatasetFs {
             return Ok(None);
         }
         let availability = self.cache.ensure(&file.lease, range).await?;
-        Ok(Some(Readable { availability, range, _file: file }))
+        Ok(Some(Readable {
+            availability,
+            range,
+            _file: file,
+        }))
     }
 
     async fn lease(&self, inode: Inode) -> Result<OpenFile, FsError> {
@@ -131,7 +149,10 @@ impl DatasetFs {
             Some(Kind::Directory) => return Err(FsError::IsADirectory { inode }),
             None => return Err(FsError::UnknownInode { inode }),
         }
-        let file = FileRef { version: node.manifest.version(), entry: node.entry };
+        let file = FileRef {
+            version: node.manifest.version(),
+            entry: node.entry,
+        };
         Ok(OpenFile::new(inode, self.cache.lease(file).await?))
     }
 
@@ -163,9 +184,15 @@ impl Readable {
 }
 
 fn read_backing(backing: &Backing, range: ByteRange, buffer: &mut [u8]) -> Result<(), FsError> {
-    let offset = backing.offset.checked_add(range.start()).ok_or(FsError::ShortBacking { range })?;
-    backing.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => FsError::ShortBacking { range },
-        _ => FsError::Backing { range, source },
-    })
+    let offset = backing
+        .offset
+        .checked_add(range.start())
+        .ok_or(FsError::ShortBacking { range })?;
+    backing
+        .file
+        .read_exact_at(buffer, offset)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => FsError::ShortBacking { range },
+            _ => FsError::Backing { range, source },
+        })
 }

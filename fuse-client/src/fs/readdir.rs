@@ -45,7 +45,10 @@ impl DatasetFs {
     pub(crate) fn open_directory(&self, inode: Inode) -> Result<OpenDirectory, FsError> {
         let node = self.directory(inode)?;
         let cacheable = inode != Inode::ROOT || self.epochs.is_first();
-        Ok(OpenDirectory { handle: u64::from(node.epoch.0) + 1, cacheable })
+        Ok(OpenDirectory {
+            handle: u64::from(node.epoch.0) + 1,
+            cacheable,
+        })
     }
 
     /// Gives `visit` the entries of a directory from `offset` on, until it returns
@@ -62,9 +65,15 @@ impl DatasetFs {
     ) -> Result<(), FsError> {
         let node = self.listed(inode, handle)?;
         let manifest = &*node.manifest;
-        let children = manifest.children(node.entry).ok_or(FsError::NotADirectory { inode })?;
+        let children = manifest
+            .children(node.entry)
+            .ok_or(FsError::NotADirectory { inode })?;
         for (at, dot) in [(0, &b"."[..]), (1, b"..")] {
-            let entry = if at == 0 { node.entry } else { manifest.parent(node.entry) };
+            let entry = if at == 0 {
+                node.entry
+            } else {
+                manifest.parent(node.entry)
+            };
             if offset <= at && !visit(self.listing_entry(&node, entry, dot, at + 1)?) {
                 return Ok(());
             }
@@ -84,7 +93,9 @@ impl DatasetFs {
     /// The directory that a listing is of: for the root, that of the version in which
     /// the listing began.
     fn listed(&self, inode: Inode, handle: u64) -> Result<Node, FsError> {
-        let begun_in = handle.checked_sub(1).and_then(|epoch| u32::try_from(epoch).ok());
+        let begun_in = handle
+            .checked_sub(1)
+            .and_then(|epoch| u32::try_from(epoch).ok());
         match begun_in.and_then(|epoch| self.epochs.root_of(EpochId(epoch))) {
             Some(root) if inode == Inode::ROOT => Ok(root),
             _ => self.directory(inode),
@@ -107,8 +118,15 @@ impl DatasetFs {
         next: u64,
     ) -> Result<DirEntry<'a>, FsError> {
         let inode = Inode::new(directory.epoch, entry);
-        let attr = directory.manifest.attr(entry).ok_or(FsError::UnknownInode { inode })?;
-        Ok(DirEntry { name, attributes: self.ownership.attributes(inode, attr), next })
+        let attr = directory
+            .manifest
+            .attr(entry)
+            .ok_or(FsError::UnknownInode { inode })?;
+        Ok(DirEntry {
+            name,
+            attributes: self.ownership.attributes(inode, attr),
+            next,
+        })
     }
 }
 
@@ -161,7 +179,10 @@ mod tests {
     fn an_offset_past_the_end_lists_nothing() {
         let (_fixture, fs) = fs_with(FILES);
         for offset in [5, 6, u64::from(u32::MAX), u64::MAX] {
-            assert!(names(&fs, Inode::ROOT, offset, usize::MAX).0.is_empty(), "{offset}");
+            assert!(
+                names(&fs, Inode::ROOT, offset, usize::MAX).0.is_empty(),
+                "{offset}"
+            );
         }
     }
 
@@ -183,7 +204,8 @@ mod tests {
         let (fixture, fs) = fs_with(FILES);
         let opened = fs.open_directory(Inode::ROOT).expect("the root");
         assert!(opened.cacheable);
-        fs.refresh(fixture.version(&[("other", b"x")])).expect("a new version");
+        fs.refresh(fixture.version(&[("other", b"x")]))
+            .expect("a new version");
         let mut seen = Vec::new();
         fs.read_directory(Inode::ROOT, opened.handle, 2, |entry| {
             seen.push(entry.name.to_vec());
@@ -198,6 +220,9 @@ mod tests {
     fn a_file_cannot_be_listed() {
         let (_fixture, fs) = fs_with(FILES);
         let file = fs.lookup(Inode::ROOT, b"file").expect("there").inode;
-        assert!(matches!(fs.open_directory(file), Err(FsError::NotADirectory { .. })));
+        assert!(matches!(
+            fs.open_directory(file),
+            Err(FsError::NotADirectory { .. })
+        ));
     }
 }

@@ -13,8 +13,11 @@ use super::{DatasetFs, Size, errno};
 use crate::memory_cache::{Fixture, Serve};
 use crate::options::MountOptions;
 
-pub(crate) const FILES: &[(&str, &[u8])] =
-    &[("file", b"twelve bytes"), ("empty", b""), ("dir/inner", b"inner bytes")];
+pub(crate) const FILES: &[(&str, &[u8])] = &[
+    ("file", b"twelve bytes"),
+    ("empty", b""),
+    ("dir/inner", b"inner bytes"),
+];
 
 pub(crate) fn fs_with(files: &[(&str, &[u8])]) -> (Fixture, DatasetFs) {
     let fixture = Fixture::new();
@@ -25,12 +28,17 @@ pub(crate) fn fs_with(files: &[(&str, &[u8])]) -> (Fixture, DatasetFs) {
 
 fn inode(fs: &DatasetFs, path: &str) -> Inode {
     path.split('/').fold(Inode::ROOT, |parent, name| {
-        fs.lookup(parent, name.as_bytes()).expect("the path exists").inode
+        fs.lookup(parent, name.as_bytes())
+            .expect("the path exists")
+            .inode
     })
 }
 
 fn open(fs: &DatasetFs, inode: Inode) -> u64 {
-    fs.open(inode).now_or_never().expect("leases are ready at once").expect("opens")
+    fs.open(inode)
+        .now_or_never()
+        .expect("leases are ready at once")
+        .expect("opens")
 }
 
 /// Reads as the kernel would, waiting for what is not there.
@@ -43,8 +51,13 @@ fn read(fs: &DatasetFs, inode: Inode, handle: u64, at: u64, len: u32) -> Result<
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            let finish = tokio::time::timeout(Duration::from_secs(10), fs.finish_read(pending));
-            match runtime.block_on(async { finish.await.expect("answers in time") })? {
+            let limit = Duration::from_secs(10);
+            let finished = runtime.block_on(async {
+                tokio::time::timeout(limit, fs.finish_read(pending))
+                    .await
+                    .expect("answers in time")
+            });
+            match finished? {
                 Some(readable) => readable.with_bytes(<[u8]>::to_vec),
                 None => Ok(Vec::new()),
             }
@@ -57,9 +70,18 @@ fn a_path_is_found_part_by_part() {
     let (_fixture, fs) = fs_with(FILES);
     let inner = fs.lookup(inode(&fs, "dir"), b"inner").expect("there");
     assert_eq!(inner.size, 11);
-    assert!(matches!(fs.lookup(Inode::ROOT, b"inner"), Err(FsError::NoSuchEntry)));
-    assert!(matches!(fs.lookup(Inode::ROOT, b""), Err(FsError::NoSuchEntry)));
-    assert!(matches!(fs.lookup(inode(&fs, "file"), b"x"), Err(FsError::NoSuchEntry)));
+    assert!(matches!(
+        fs.lookup(Inode::ROOT, b"inner"),
+        Err(FsError::NoSuchEntry)
+    ));
+    assert!(matches!(
+        fs.lookup(Inode::ROOT, b""),
+        Err(FsError::NoSuchEntry)
+    ));
+    assert!(matches!(
+        fs.lookup(inode(&fs, "file"), b"x"),
+        Err(FsError::NoSuchEntry)
+    ));
     assert_eq!(fs.attributes(inner.inode).expect("there"), inner);
 }
 
@@ -67,7 +89,13 @@ fn a_path_is_found_part_by_part() {
 fn the_tree_is_as_large_as_its_files() {
     let (_fixture, fs) = fs_with(FILES);
     // The root, "dir" and three files; 23 bytes fit one block.
-    assert_eq!(fs.size(Inode::ROOT).expect("known"), Size { blocks: 1, inodes: 5 });
+    assert_eq!(
+        fs.size(Inode::ROOT).expect("known"),
+        Size {
+            blocks: 1,
+            inodes: 5
+        }
+    );
 }
 
 #[test]
@@ -124,8 +152,14 @@ fn a_lease_lives_from_open_to_release() {
 fn directories_and_strangers_cannot_be_opened() {
     let (_fixture, fs) = fs_with(FILES);
     let opened = |inode| fs.open(inode).now_or_never().expect("at once");
-    assert!(matches!(opened(Inode::ROOT), Err(FsError::IsADirectory { .. })));
-    assert!(matches!(opened(Inode::from_raw(999)), Err(FsError::UnknownInode { .. })));
+    assert!(matches!(
+        opened(Inode::ROOT),
+        Err(FsError::IsADirectory { .. })
+    ));
+    assert!(matches!(
+        opened(Inode::from_raw(999)),
+        Err(FsError::UnknownInode { .. })
+    ));
 }
 
 #[test]
@@ -169,13 +203,20 @@ fn an_open_file_keeps_its_version_and_a_new_open_sees_the_new_one() {
     let (fixture, fs) = fs_with(&[("file", b"old bytes"), ("gone", b"x")]);
     let old = inode(&fs, "file");
     let handle = open(&fs, old);
-    fs.refresh(fixture.version(&[("file", b"new bytes, more"), ("added", b"y")])).expect("new");
+    fs.refresh(fixture.version(&[("file", b"new bytes, more"), ("added", b"y")]))
+        .expect("new");
     assert_eq!(read(&fs, old, handle, 0, 99).expect("reads"), b"old bytes");
     let new = inode(&fs, "file");
     assert_ne!(new, old);
     let new_handle = open(&fs, new);
-    assert_eq!(read(&fs, new, new_handle, 0, 99).expect("reads"), b"new bytes, more");
-    assert!(matches!(fs.lookup(Inode::ROOT, b"gone"), Err(FsError::NoSuchEntry)));
+    assert_eq!(
+        read(&fs, new, new_handle, 0, 99).expect("reads"),
+        b"new bytes, more"
+    );
+    assert!(matches!(
+        fs.lookup(Inode::ROOT, b"gone"),
+        Err(FsError::NoSuchEntry)
+    ));
     assert!(fs.lookup(Inode::ROOT, b"added").is_ok());
 }
 
@@ -183,7 +224,8 @@ fn an_open_file_keeps_its_version_and_a_new_open_sees_the_new_one() {
 fn a_directory_looked_up_before_a_refresh_stays_whole() {
     let (fixture, fs) = fs_with(&[("dir/a", b"1"), ("dir/b", b"2")]);
     let dir = inode(&fs, "dir");
-    fs.refresh(fixture.version(&[("dir/a", b"one"), ("dir/c", b"3")])).expect("new");
+    fs.refresh(fixture.version(&[("dir/a", b"one"), ("dir/c", b"3")]))
+        .expect("new");
     assert_eq!(fs.lookup(dir, b"a").expect("pinned").size, 1);
     assert!(fs.lookup(dir, b"b").is_ok());
     assert!(matches!(fs.lookup(dir, b"c"), Err(FsError::NoSuchEntry)));
@@ -207,7 +249,11 @@ fn sequential_reads_tell_the_cache_what_comes_next() {
 fn the_version_is_the_manifests() {
     let fixture = Fixture::new();
     let manifest = fixture.version(FILES);
-    let fs = DatasetFs::new(Arc::clone(&manifest), fixture.cache(), &MountOptions::default());
+    let fs = DatasetFs::new(
+        Arc::clone(&manifest),
+        fixture.cache(),
+        &MountOptions::default(),
+    );
     assert_eq!(fs.version(), manifest.version());
     assert_eq!(fs.versions(), [manifest.version()]);
 }

@@ -72,7 +72,10 @@ impl DatasetFs {
         if name == VERSION {
             return Ok(node.manifest.version().to_string().into_bytes());
         }
-        let object = node.manifest.object(node.entry).ok_or(FsError::NoSuchAttribute)?;
+        let object = node
+            .manifest
+            .object(node.entry)
+            .ok_or(FsError::NoSuchAttribute)?;
         match name {
             ETAG => Ok(object.etag.as_bytes().to_vec()),
             KEY => Ok(object.key.into_owned()),
@@ -83,8 +86,16 @@ impl DatasetFs {
     }
 
     async fn cached_bytes(&self, node: &Node) -> Result<Vec<u8>, FsError> {
-        let file = FileRef { version: node.manifest.version(), entry: node.entry };
-        Ok(self.cache.cached_bytes(file).await?.to_string().into_bytes())
+        let file = FileRef {
+            version: node.manifest.version(),
+            entry: node.entry,
+        };
+        Ok(self
+            .cache
+            .cached_bytes(file)
+            .await?
+            .to_string()
+            .into_bytes())
     }
 }
 
@@ -105,7 +116,9 @@ mod tests {
             b"" => Inode::ROOT,
             name => fs.lookup(Inode::ROOT, name).expect("there").inode,
         };
-        fs.xattr(inode, name).now_or_never().expect("the cache answers at once")
+        fs.xattr(inode, name)
+            .now_or_never()
+            .expect("the cache answers at once")
     }
 
     #[test]
@@ -132,7 +145,10 @@ mod tests {
         assert_eq!(value(&fs, b"", VERSION).expect("there"), version);
         assert_eq!(value(&fs, b"file", VERSION).expect("there"), version);
         assert_eq!(value(&fs, b"file", KEY).expect("there"), b"file");
-        assert_eq!(value(&fs, b"file", SOURCE).expect("there"), b"test://fixture");
+        assert_eq!(
+            value(&fs, b"file", SOURCE).expect("there"),
+            b"test://fixture"
+        );
         assert_eq!(value(&fs, b"file", CACHED_BYTES).expect("there"), b"12");
         assert!(value(&fs, b"file", ETAG).expect("there").starts_with(b"\""));
     }
@@ -140,15 +156,25 @@ mod tests {
     #[test]
     fn unknown_names_and_object_names_on_directories_do_not_exist() {
         let (_fixture, fs) = fs_with(FILES);
-        for (path, name) in [(&b"file"[..], &b"user.other"[..]), (b"dir", ETAG), (b"", KEY)] {
-            assert!(matches!(value(&fs, path, name), Err(FsError::NoSuchAttribute)));
+        for (path, name) in [
+            (&b"file"[..], &b"user.other"[..]),
+            (b"dir", ETAG),
+            (b"", KEY),
+        ] {
+            assert!(matches!(
+                value(&fs, path, name),
+                Err(FsError::NoSuchAttribute)
+            ));
         }
     }
 
     #[test]
     fn a_buffer_of_no_bytes_asks_for_the_size_and_a_short_one_is_refused() {
         assert_eq!(answer(b"value", 0).expect("probe"), XattrAnswer::Size(5));
-        assert_eq!(answer(b"value", 5).expect("fits"), XattrAnswer::Value(b"value"));
+        assert_eq!(
+            answer(b"value", 5).expect("fits"),
+            XattrAnswer::Value(b"value")
+        );
         assert!(matches!(answer(b"value", 4), Err(FsError::BufferTooSmall)));
     }
 }

@@ -38,20 +38,25 @@ pub(super) struct Asked {
 
 impl Service {
     pub(super) fn new(fs: Arc<DatasetFs>, stopping: CancellationToken) -> Self {
-        Self { fs, stopping, log: LogLimit::new(LINES_A_SECOND) }
+        Self {
+            fs,
+            stopping,
+            log: LogLimit::new(LINES_A_SECOND),
+        }
     }
 
     /// Answers a read whose bytes are there.
     pub(super) fn send(&self, asked: Asked, readable: &Readable, reply: ReplyData) {
         let mut unsent = Some(reply);
         let sent = readable.with_bytes(|bytes| {
+            // Counted first, so that who has the bytes finds them counted.
+            self.fs.stats().read_bytes(bytes.len());
             if let Some(reply) = unsent.take() {
                 reply.data(bytes);
             }
-            bytes.len()
         });
         match (sent, unsent) {
-            (Ok(bytes), _) => self.fs.stats().read_bytes(bytes),
+            (Ok(()), _) => {}
             (Err(error), Some(reply)) => self.fail_read(asked, &error, reply),
             (Err(error), None) => self.report(asked, &error),
         }
@@ -77,20 +82,26 @@ impl Service {
 
     /// Answers a read with an error.
     pub(super) fn fail_read(&self, asked: Asked, error: &FsError, reply: ReplyData) {
-        reply.error(convert::errno(error));
         self.fs.stats().failed(error.errno());
         self.report(asked, error);
+        reply.error(convert::errno(error));
     }
 
     /// Logs a failed request: loudly what a person should see, within the limit.
     pub(super) fn report(&self, asked: Asked, failure: &FsError) {
-        let Asked { operation, inode, range } = asked;
+        let Asked {
+            operation,
+            inode,
+            range,
+        } = asked;
         let gravity = failure.gravity();
         if gravity == Gravity::Ordinary {
             debug!(operation, %inode, %range, error = %failure, "request refused");
             return;
         }
-        let Some(held_back) = self.log.admit(Instant::now()) else { return };
+        let Some(held_back) = self.log.admit(Instant::now()) else {
+            return;
+        };
         let path = self.fs.path_for_log(inode);
         let errno = failure.errno();
         let cause = failure as &dyn std::error::Error;

@@ -20,7 +20,11 @@ pub(super) fn fuser_config(options: &MountOptions) -> Config {
         // As an option of its own fuser gives the subtype to fusermount3 only.
         MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
     ];
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     config.n_threads = Some(options.threads.max(2));
     // Requests read through a cloned descriptor are lost when the process dies, even if
     // another holds the device open.
@@ -31,7 +35,13 @@ pub(super) fn fuser_config(options: &MountOptions) -> Config {
 /// The source in the mount table. fusermount3 splits its options at commas, and takes
 /// backslashes for escapes.
 fn source_name(dataset: &str) -> String {
-    let plain = |c: char| if c == ',' || c == '\\' || c.is_control() { '_' } else { c };
+    let plain = |c: char| {
+        if c == ',' || c == '\\' || c.is_control() {
+            '_'
+        } else {
+            c
+        }
+    };
     format!("forebay:{}", dataset.chars().map(plain).collect::<String>())
 }
 
@@ -46,7 +56,10 @@ mod tests {
 
     #[test]
     fn one_thread_is_never_enough() {
-        let options = MountOptions { threads: 0, ..MountOptions::default() };
+        let options = MountOptions {
+            threads: 0,
+            ..MountOptions::default()
+        };
         assert_eq!(fuser_config(&options).n_threads, Some(2));
     }
 }

@@ -30,12 +30,15 @@ pub(super) struct KernelCache {
 impl KernelCache {
     pub(super) fn new(session: &Session<Server>) -> io::Result<Self> {
         let device = session.as_fd().try_clone_to_owned()?;
-        Ok(Self { notifier: session.notifier(), device })
+        Ok(Self {
+            notifier: session.notifier(),
+            device,
+        })
     }
 
     /// Makes the kernel ask again for the root and for what its names lead to.
     pub(super) fn switch_root(&self, change: &Change) -> io::Result<()> {
-        self.notifier.inval_inode(INodeNo::ROOT, 0, 0)?;
+        self.forget_root()?;
         match self.forget_all_names() {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 debug!("kernel before 6.16: names of the root are forgotten one by one");
@@ -43,6 +46,11 @@ impl KernelCache {
             }
             other => other,
         }
+    }
+
+    /// The root's attributes and the listing that the kernel keeps of it.
+    pub(super) fn forget_root(&self) -> io::Result<()> {
+        self.notifier.inval_inode(INodeNo::ROOT, 0, 0)
     }
 
     /// All names at once, by raising the epoch that the kernel compares them with.
@@ -70,5 +78,9 @@ impl KernelCache {
 }
 
 fn children(root: &Node) -> impl Iterator<Item = EntryId> {
-    root.manifest.children(root.entry).into_iter().flatten().map(EntryId)
+    root.manifest
+        .children(root.entry)
+        .into_iter()
+        .flatten()
+        .map(EntryId)
 }

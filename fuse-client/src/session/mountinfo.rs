@@ -43,7 +43,10 @@ pub fn mount_at(path: &Path) -> io::Result<Option<MountEntry>> {
 /// Of several mounts on one place, the last hides the others.
 fn find(table: &[u8], path: &Path) -> Option<MountEntry> {
     let lines = table.split(|byte| *byte == b'\n');
-    lines.filter_map(parse).filter(|entry| entry.mountpoint == path).last()
+    lines
+        .filter_map(parse)
+        .filter(|entry| entry.mountpoint == path)
+        .last()
 }
 
 /// A line is `id parent major:minor root mountpoint options [tag]... - type source more`.
@@ -54,7 +57,12 @@ fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = text(fields.next()?);
     let source = text(unescape(fields.next()?).as_bytes());
-    Some(MountEntry { device, mountpoint, fs_type, source })
+    Some(MountEntry {
+        device,
+        mountpoint,
+        fs_type,
+        source,
+    })
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -94,7 +102,10 @@ broken line\n";
     fn a_mount_is_found_by_its_place_with_blanks_and_all() {
         let found = find(TABLE, Path::new("/mnt/a b\\c")).expect("listed");
         assert_eq!(found.device, "0:45");
-        assert_eq!((&*found.fs_type, &*found.source), ("fuse.forebay", "forebay:my data"));
+        assert_eq!(
+            (&*found.fs_type, &*found.source),
+            ("fuse.forebay", "forebay:my data")
+        );
         assert!(found.is_fuse());
     }
 

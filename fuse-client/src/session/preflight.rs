@@ -23,7 +23,9 @@ pub(super) fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let path = std::path::absolute(mountpoint).map_err(|source| system(mountpoint, source))?;
     // First by the name alone: following it could mean to wait for a dead mount.
     refuse_mounted(&path)?;
-    let path = path.canonicalize().map_err(|source| unreachable_mountpoint(&path, source))?;
+    let path = path
+        .canonicalize()
+        .map_err(|source| unreachable_mountpoint(&path, source))?;
     refuse_mounted(&path)?;
     let metadata = fs::metadata(&path).map_err(|source| unreachable_mountpoint(&path, source))?;
     if !metadata.is_dir() {
@@ -48,7 +50,11 @@ pub(super) fn explain(mountpoint: &Path, source: io::Error) -> MountError {
     } else if refused || said.contains("not permitted") {
         MountError::NotPermitted { mountpoint, source }
     } else {
-        MountError::System { action: "mount on", path: mountpoint, source }
+        MountError::System {
+            action: "mount on",
+            path: mountpoint,
+            source,
+        }
     }
 }
 
@@ -60,24 +66,33 @@ fn refuse_mounted(path: &Path) -> Result<(), MountError> {
     if is_stale(&entry) {
         return Err(MountError::StaleMount { mountpoint });
     }
-    let MountEntry { source: source_name, fs_type, .. } = entry;
-    Err(MountError::AlreadyMounted { mountpoint, source_name, fs_type })
+    let MountEntry {
+        source: source_name,
+        fs_type,
+        ..
+    } = entry;
+    Err(MountError::AlreadyMounted {
+        mountpoint,
+        source_name,
+        fs_type,
+    })
 }
 
 /// Whether the process behind a FUSE mount has gone. One that does not answer in time
 /// counts as alive: its mount is in the way, but it is not left over.
-fn is_stale(entry: &MountEntry) -> bool {
+pub(super) fn is_stale(entry: &MountEntry) -> bool {
     if !entry.is_fuse() {
         return false;
     }
     let (answer, answered) = mpsc::channel();
     let path = entry.mountpoint.clone();
-    let asking = thread::Builder::new().name("forebay-probe".to_owned()).spawn(move || {
-        // Nobody listens any more if the answer comes late.
-        let _ = answer.send(fs::read_dir(path).err().map(|error| error.kind()));
-    });
-    asking.is_ok()
-        && answered.recv_timeout(SIGN_OF_LIFE) == Ok(Some(io::ErrorKind::NotConnected))
+    let asking = thread::Builder::new()
+        .name("forebay-probe".to_owned())
+        .spawn(move || {
+            // Nobody listens any more if the answer comes late.
+            let _ = answer.send(fs::read_dir(path).err().map(|error| error.kind()));
+        });
+    asking.is_ok() && answered.recv_timeout(SIGN_OF_LIFE) == Ok(Some(io::ErrorKind::NotConnected))
 }
 
 fn unreachable_mountpoint(path: &Path, source: io::Error) -> MountError {
@@ -91,12 +106,18 @@ fn unreachable_mountpoint(path: &Path, source: io::Error) -> MountError {
 }
 
 fn system(path: &Path, source: io::Error) -> MountError {
-    MountError::System { action: "mount on", path: path.to_owned(), source }
+    MountError::System {
+        action: "mount on",
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn check_device() -> Result<(), MountError> {
     let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened.map(drop).map_err(|source| MountError::NoDevice { source })
+    opened
+        .map(drop)
+        .map_err(|source| MountError::NoDevice { source })
 }
 
 fn check_privilege(mountpoint: &Path) -> Result<(), MountError> {
@@ -105,14 +126,18 @@ fn check_privilege(mountpoint: &Path) -> Result<(), MountError> {
     }
     let said = format!("{HELPER} is not in PATH");
     let source = io::Error::new(io::ErrorKind::NotFound, said);
-    Err(MountError::NotPermitted { mountpoint: mountpoint.to_owned(), source })
+    Err(MountError::NotPermitted {
+        mountpoint: mountpoint.to_owned(),
+        source,
+    })
 }
 
 fn helper_exists() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // fuser looks in these two as well.
     let dirs = std::env::split_paths(&path).chain(["/bin".into(), "/sbin".into()]);
-    dirs.map(|dir| dir.join(HELPER)).any(|candidate| candidate.is_file())
+    dirs.map(|dir| dir.join(HELPER))
+        .any(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
@@ -123,11 +148,20 @@ mod tests {
     fn a_missing_mount_point_and_a_file_are_told_apart() {
         let dir = tempfile::tempdir().expect("a directory");
         let missing = dir.path().join("missing");
-        assert!(matches!(check(&missing), Err(MountError::NoMountPoint { .. })));
+        assert!(matches!(
+            check(&missing),
+            Err(MountError::NoMountPoint { .. })
+        ));
         let file = dir.path().join("file");
         fs::write(&file, b"").expect("written");
-        assert!(matches!(check(&file), Err(MountError::NotADirectory { .. })));
-        assert!(matches!(check(&file.join("x")), Err(MountError::NotADirectory { .. })));
+        assert!(matches!(
+            check(&file),
+            Err(MountError::NotADirectory { .. })
+        ));
+        assert!(matches!(
+            check(&file.join("x")),
+            Err(MountError::NotADirectory { .. })
+        ));
     }
 
     #[test]
@@ -147,7 +181,10 @@ mod tests {
             MountError::AllowOtherRefused { .. }
         ));
         assert!(matches!(
-            explained(io::ErrorKind::Other, "mount failed: Operation not permitted"),
+            explained(
+                io::ErrorKind::Other,
+                "mount failed: Operation not permitted"
+            ),
             MountError::NotPermitted { .. }
         ));
         assert!(matches!(

@@ -50,18 +50,26 @@ fn ask_helper(mountpoint: &Path, how: Unmount) -> Result<(), MountError> {
     if how == Unmount::Detach {
         command.arg("-z");
     }
-    let refused = |source| MountError::NotPermitted { mountpoint: mountpoint.to_owned(), source };
-    let Output { status, stderr, .. } =
-        command.arg("--").arg(mountpoint).output().map_err(refused)?;
+    let refused = |source| MountError::NotPermitted {
+        mountpoint: mountpoint.to_owned(),
+        source,
+    };
+    let Output { status, stderr, .. } = command
+        .arg("--")
+        .arg(mountpoint)
+        .output()
+        .map_err(refused)?;
     if status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&stderr).trim().to_owned();
     Err(match () {
-        () if said.contains("busy") => MountError::InUse { mountpoint: mountpoint.to_owned() },
-        () if said.contains("not found") => {
-            MountError::NotMounted { mountpoint: mountpoint.to_owned() }
-        }
+        () if said.contains("busy") => MountError::InUse {
+            mountpoint: mountpoint.to_owned(),
+        },
+        () if said.contains("not found") => MountError::NotMounted {
+            mountpoint: mountpoint.to_owned(),
+        },
         () => refused(io::Error::other(said)),
     })
 }
@@ -72,7 +80,11 @@ fn explain(mountpoint: &Path, source: io::Error) -> MountError {
         Some(Errno::BUSY) => MountError::InUse { mountpoint: path },
         Some(Errno::INVAL) => MountError::NotMounted { mountpoint: path },
         Some(Errno::NOENT) => MountError::NoMountPoint { mountpoint: path },
-        _ => MountError::System { action: "unmount", path, source },
+        _ => MountError::System {
+            action: "unmount",
+            path,
+            source,
+        },
     }
 }
 

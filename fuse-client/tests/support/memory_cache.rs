@@ -18,6 +18,9 @@ use futures::future::BoxFuture;
 /// Bytes before an object in its backing file, so that offsets are seen to be used.
 const LEAD: u64 = 333;
 
+/// When every object was modified, in nanoseconds since 1970.
+pub(crate) const MODIFIED: i64 = 1_700_000_000_123_456_789;
+
 /// How a path is served.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Serve {
@@ -33,6 +36,8 @@ pub(crate) enum Serve {
     Fail(ErrorKind),
     /// From a file that has lost its last byte.
     CutShort,
+    /// Not at all, and it cannot even be opened: who tries waits for ever.
+    NoLease,
 }
 
 #[derive(Debug)]
@@ -65,7 +70,12 @@ impl Drop for Held {
 
 impl MemoryCache {
     fn serve(&self, path: &str) -> Serve {
-        self.script.lock().unwrap().get(path).copied().unwrap_or(Serve::Backed)
+        self.script
+            .lock()
+            .unwrap()
+            .get(path)
+            .copied()
+            .unwrap_or(Serve::Backed)
     }
 
     fn object(&self, file: FileRef) -> Result<Arc<Object>, CacheError> {
@@ -80,25 +90,50 @@ fn held(lease: &Lease) -> &Object {
 }
 
 fn backed(object: &Object) -> Availability {
-    Availability::Backed(Backing { file: Arc::clone(&object.file), offset: LEAD })
+    Availability::Backed(Backing {
+        file: Arc::clone(&object.file),
+        offset: LEAD,
+    })
 }
 
 fn cut_short(object: &Object) -> Availability {
     let short = &object.bytes[..object.bytes.len().saturating_sub(1)];
-    Availability::Backed(Backing { file: Arc::new(backing_file(short)), offset: LEAD })
+    Availability::Backed(Backing {
+        file: Arc::new(backing_file(short)),
+        offset: LEAD,
+    })
 }
 
 fn inline(object: &Object, range: ByteRange) -> Availability {
-    Availability::Inline(object.bytes.slice(range.start() as usize..range.end() as usize))
+    Availability::Inline(
+        object
+            .bytes
+            .slice(range.start() as usize..range.end() as usize),
+    )
 }
 
 impl Cache for MemoryCache {
     fn lease(&self, file: FileRef) -> BoxFuture<'_, Result<Lease, CacheError>> {
-        let lease = self.object(file).map(|object| {
+        let object = self.object(file);
+        let path = object
+            .as_ref()
+            .map(|object| object.path.clone())
+            .unwrap_or_default();
+        if matches!(self.serve(&path), Serve::NoLease) {
+            return futures::future::pending().boxed();
+        }
+        let lease = object.map(|object| {
             self.leases.fetch_add(1, Ordering::SeqCst);
             let size = object.bytes.len() as u64;
-            let held = Held { object, leases: Arc::clone(&self.leases) };
-            Lease { file, size, state: Box::new(held) }
+            let held = Held {
+                object,
+                leases: Arc::clone(&self.leases),
+            };
+            Lease {
+                file,
+                size,
+                state: Box::new(held),
+            }
         });
         futures::future::ready(lease).boxed()
     }
@@ -110,7 +145,10 @@ impl Cache for MemoryCache {
     ) -> BoxFuture<'a, Result<Availability, CacheError>> {
         async move {
             let object = held(lease);
-            assert!(range.end() <= lease.size && !range.is_empty(), "asked for {range}");
+            assert!(
+                range.end() <= lease.size && !range.is_empty(),
+                "asked for {range}"
+            );
             match self.serve(&object.path) {
                 Serve::Backed => Ok(backed(object)),
                 Serve::Later(wait) => {
@@ -118,7 +156,7 @@ impl Cache for MemoryCache {
                     Ok(backed(object))
                 }
                 Serve::Inline => Ok(inline(object, range)),
-                Serve::Never => std::future::pending().await,
+                Serve::Never | Serve::NoLease => std::future::pending().await,
                 Serve::Fail(kind) => Err(CacheError::new(kind, format!("scripted: {kind:?}"))),
                 Serve::CutShort => Ok(cut_short(object)),
             }
@@ -128,12 +166,15 @@ impl Cache for MemoryCache {
 
     fn ready(&self, lease: &Lease, range: ByteRange) -> Option<Availability> {
         let object = held(lease);
-        assert!(range.end() <= lease.size && !range.is_empty(), "asked for {range}");
+        assert!(
+            range.end() <= lease.size && !range.is_empty(),
+            "asked for {range}"
+        );
         match self.serve(&object.path) {
             Serve::Backed => Some(backed(object)),
             Serve::Inline => Some(inline(object, range)),
             Serve::CutShort => Some(cut_short(object)),
-            Serve::Later(_) | Serve::Never | Serve::Fail(_) => None,
+            Serve::Later(_) | Serve::Never | Serve::NoLease | Serve::Fail(_) => None,
         }
     }
 
@@ -160,44 +201,72 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("forebay-fuse-test-").tempdir().unwrap();
-        Self { dir, cache: Arc::default() }
+        let dir = tempfile::Builder::new()
+            .prefix("forebay-fuse-test-")
+            .tempdir()
+            .unwrap();
+        Self {
+            dir,
+            cache: Arc::default(),
+        }
     }
 
     /// A version with these paths and contents. The same contents give the same version.
-    pub(crate) fn version(&self, files: &[(&str, &[u8])]) -> Arc<Manifest> {
-        let source = Source { name: String::new(), url: "test://fixture".to_owned() };
-        let mut builder = Builder::new(self.dir.path(), vec![source]).unwrap();
-        for (path, bytes) in files {
-            let object = Listed {
-                key: path.as_bytes(),
-                size: bytes.len() as u64,
-                modified: 1_700_000_000_123_456_789,
-                etag: &etag(bytes),
-            };
-            builder.push(0, object).unwrap();
-        }
-        let manifest = Arc::new(self.finish(builder));
-        for (path, bytes) in files {
-            let entry = manifest.resolve(path.as_bytes()).unwrap();
+    pub(crate) fn version<P>(&self, files: &[(&P, &[u8])]) -> Arc<Manifest>
+    where
+        P: AsRef<[u8]> + ?Sized,
+    {
+        let listed = files.iter().map(|(path, bytes)| (path.as_ref(), *bytes));
+        let manifest = self.manifest(listed.clone());
+        for (path, bytes) in listed {
+            let entry = manifest.resolve(path).unwrap();
             self.keep(manifest.version(), entry, path, bytes);
         }
         manifest
     }
 
-    fn finish(&self, builder: Builder) -> Manifest {
+    /// A version with these paths and contents, of which the cache knows nothing: it can
+    /// be listed, not read.
+    pub(crate) fn manifest<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Arc<Manifest> {
+        let source = Source {
+            name: String::new(),
+            url: "test://fixture".to_owned(),
+        };
+        let mut builder = Builder::new(self.dir.path(), vec![source]).unwrap();
+        for (key, bytes) in files {
+            let (size, etag) = (bytes.len() as u64, &etag(bytes));
+            builder
+                .push(
+                    0,
+                    Listed {
+                        key,
+                        size,
+                        modified: MODIFIED,
+                        etag,
+                    },
+                )
+                .unwrap();
+        }
         let version = builder.finish().unwrap();
-        Manifest::open(&self.dir.path().join(format!("{version}.manifest"))).unwrap()
+        let path = self.dir.path().join(format!("{version}.manifest"));
+        Arc::new(Manifest::open(&path).unwrap())
     }
 
-    fn keep(&self, version: VersionId, entry: EntryId, path: &str, bytes: &[u8]) {
+    fn keep(&self, version: VersionId, entry: EntryId, path: &[u8], bytes: &[u8]) {
         let object = Object {
-            path: path.to_owned(),
+            path: String::from_utf8_lossy(path).into_owned(),
             bytes: Bytes::copy_from_slice(bytes),
             file: Arc::new(backing_file(bytes)),
         };
         let file = FileRef { version, entry };
-        self.cache.objects.lock().unwrap().insert(file, Arc::new(object));
+        self.cache
+            .objects
+            .lock()
+            .unwrap()
+            .insert(file, Arc::new(object));
     }
 
     pub(crate) fn cache(&self) -> Arc<dyn Cache> {
@@ -206,7 +275,11 @@ impl Fixture {
 
     /// Serves `path` this way from now on, in every version.
     pub(crate) fn serve(&self, path: &str, serve: Serve) {
-        self.cache.script.lock().unwrap().insert(path.to_owned(), serve);
+        self.cache
+            .script
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), serve);
     }
 
     /// Leases that are held.
@@ -228,5 +301,9 @@ fn backing_file(bytes: &[u8]) -> File {
 
 /// A validator as S3 gives it: quoted, and different for different bytes.
 fn etag(bytes: &[u8]) -> String {
-    format!("\"{:08x}-{}\"", forebay_core::checksum::crc32c(bytes), bytes.len())
+    format!(
+        "\"{:08x}-{}\"",
+        forebay_core::checksum::crc32c(bytes),
+        bytes.len()
+    )
 }

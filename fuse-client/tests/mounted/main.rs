@@ -1,0 +1,16 @@
+//! Real mounts, read by this process.
+
+#[path = "../support/memory_cache.rs"]
+#[expect(dead_code, reason = "each test program needs a part of it")]
+mod memory_cache;
+#[path = "../support/mounted.rs"]
+mod mounted;
+
+mod large_directory;
+mod read_only;
+mod reading;
+mod refresh;
+mod refused;
+mod tree;
+mod unmount;
+mod xattrs;

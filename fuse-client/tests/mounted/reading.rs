@@ -1,0 +1,209 @@
+//! Bytes: every way of reading gives those of the object.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use forebay_core::ErrorKind;
+use rustix::fs::OFlags;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::memory_cache::Serve;
+use crate::mounted::Mounted;
+
+/// Bytes that differ from place to place, and are never zero.
+fn content(len: usize) -> Vec<u8> {
+    (0..len as u64)
+        .map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 | 1)
+        .collect()
+}
+
+fn direct(path: &Path) -> File {
+    let flags = OFlags::DIRECT.bits() as i32;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .unwrap()
+}
+
+fn errno(result: std::io::Result<impl std::fmt::Debug>) -> i32 {
+    result
+        .expect_err("scripted")
+        .raw_os_error()
+        .expect("from the kernel")
+}
+
+#[test]
+fn every_offset_and_length_reads_the_objects_bytes() {
+    // promise S-03: A read returns the bytes of the object at that place, all that were asked for except at the end of the file.
+    let bytes = content(3 * 4096 + 17);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    for serve in [Serve::Backed, Serve::Inline, Serve::Later(Duration::ZERO)] {
+        mounted.fixture.serve("file", serve);
+        let (buffered, direct) = (
+            File::open(mounted.path("file")).unwrap(),
+            direct(&mounted.path("file")),
+        );
+        for offset in (0..bytes.len() + 100).step_by(511) {
+            for len in [1, 7, 512, 4095, 4096, 4097, 20_000] {
+                let end = (offset + len).min(bytes.len());
+                let expected = bytes.get(offset..end).unwrap_or_default();
+                for file in [&buffered, &direct] {
+                    let mut buffer = vec![0; len];
+                    let read = file.read_at(&mut buffer, offset as u64).unwrap();
+                    assert_eq!(&buffer[..read], expected, "{len} at {offset}, {serve:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_file_reads_whole_in_every_way() {
+    let bytes = content((9 << 20) + 4321);
+    let mounted = Mounted::new(&[("big", &bytes)]);
+    mounted
+        .fixture
+        .serve("big", Serve::Later(Duration::from_millis(1)));
+    assert!(fs::read(mounted.path("big")).unwrap() == bytes, "buffered");
+    let mut read = vec![0; bytes.len()];
+    direct(&mounted.path("big")).read_exact(&mut read).unwrap();
+    assert!(read == bytes, "direct");
+    let snapshot = mounted.mount.fs().stats().snapshot();
+    assert_eq!((snapshot.waiting, snapshot.errors.len()), (0, 0));
+    assert!(snapshot.waits > 0);
+    assert_eq!(snapshot.read_bytes, 2 * bytes.len() as u64);
+}
+
+#[test]
+fn a_mapped_file_has_the_objects_bytes() {
+    // promise S-04: A file can be mapped for reading, and the mapping has the object's bytes.
+    let bytes = content((2 << 20) + 5000);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    mounted
+        .fixture
+        .serve("file", Serve::Later(Duration::from_millis(1)));
+    let file = File::open(mounted.path("file")).unwrap();
+    assert!(mapped(&file, bytes.len()) == bytes);
+}
+
+#[expect(unsafe_code, reason = "mapping is the subject")]
+fn mapped(file: &File, len: usize) -> Vec<u8> {
+    let (prot, flags) = (ProtFlags::READ, MapFlags::SHARED);
+    // SAFETY: a new mapping at a place that the kernel chooses; the file is immutable and
+    // `len` bytes long.
+    unsafe {
+        let start = mmap(std::ptr::null_mut(), len, prot, flags, file, 0).unwrap();
+        let bytes = std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec();
+        munmap(start, len).unwrap();
+        bytes
+    }
+}
+
+#[test]
+fn seeking_and_the_end_of_the_file_behave_as_on_disk() {
+    let mounted = Mounted::new(&[("file", b"0123456789"), ("empty", b"")]);
+    let mut file = File::open(mounted.path("file")).unwrap();
+    let mut rest = String::new();
+    assert_eq!(file.seek(SeekFrom::End(-3)).unwrap(), 7);
+    file.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "789");
+    assert_eq!(file.read(&mut [0; 10]).unwrap(), 0);
+    assert_eq!(file.seek(SeekFrom::Start(1 << 40)).unwrap(), 1 << 40);
+    assert_eq!(file.read(&mut [0; 10]).unwrap(), 0);
+    assert!(fs::read(mounted.path("empty")).unwrap().is_empty());
+    // A file without holes: data from the first byte, a hole at the end.
+    assert_eq!(
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(0)).unwrap(),
+        10
+    );
+}
+
+#[test]
+fn many_readers_of_one_file_get_the_same_bytes() {
+    let bytes = content(4 << 20);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    mounted
+        .fixture
+        .serve("file", Serve::Later(Duration::from_millis(5)));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(fs::read(mounted.path("file")).unwrap() == bytes));
+        }
+    });
+    assert_eq!(mounted.mount.fs().stats().snapshot().open_handles, 0);
+}
+
+#[test]
+fn pages_stay_cached_from_one_open_to_the_next() {
+    // promise S-13: What was read stays in the page cache: reading it again, also after opening it again, asks nobody.
+    let bytes = content(100_000);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    assert!(fs::read(mounted.path("file")).unwrap() == bytes);
+    mounted
+        .fixture
+        .serve("file", Serve::Fail(ErrorKind::Unavailable));
+    let reads = mounted.mount.fs().stats().snapshot().reads;
+    assert!(fs::read(mounted.path("file")).unwrap() == bytes);
+    assert_eq!(mounted.mount.fs().stats().snapshot().reads, reads);
+}
+
+#[test]
+fn a_failed_read_says_why_and_a_later_one_succeeds() {
+    // promise S-14: A read that fails has one of these errno: EIO, ESTALE, EACCES, ENOENT; see the table.
+    let mounted = Mounted::new(&[("file", b"bytes")]);
+    let file = File::open(mounted.path("file")).unwrap();
+    for (kind, expected) in [
+        (ErrorKind::Stale, 116),
+        (ErrorKind::PermissionDenied, 13),
+        (ErrorKind::NotFound, 2),
+        (ErrorKind::TimedOut, 5),
+        (ErrorKind::Unavailable, 5),
+        (ErrorKind::Throttled, 5),
+        (ErrorKind::Corrupt, 5),
+        (ErrorKind::NoSpace, 5),
+        (ErrorKind::Internal, 5),
+    ] {
+        mounted.fixture.serve("file", Serve::Fail(kind));
+        // The kernel hides the cause of a failed page; a direct read is told.
+        let read = direct(&mounted.path("file")).read(&mut [0; 5]);
+        assert_eq!(errno(read), expected, "{kind:?}");
+        file.read_at(&mut [0; 5], 0).expect_err("scripted");
+    }
+    mounted.fixture.serve("file", Serve::Backed);
+    let mut buffer = [0; 5];
+    file.read_exact_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"bytes");
+}
+
+#[test]
+fn bytes_that_are_missing_in_the_cache_are_an_error_and_never_zeros() {
+    // promise S-05: A byte that cannot be had is an error; it is never replaced by a zero or by a byte of another version.
+    let bytes = content(8192);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    mounted.fixture.serve("file", Serve::CutShort);
+    assert_eq!(errno(direct(&mounted.path("file")).read(&mut [0; 8192])), 5);
+    assert_eq!(errno(fs::read(mounted.path("file"))), 5);
+    let errors = mounted.mount.fs().stats().snapshot().errors;
+    assert!(
+        errors
+            .iter()
+            .any(|(name, count)| *name == "EIO" && *count >= 2),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn opening_asks_nothing_of_the_origin() {
+    let mounted = Mounted::new(&[("file", b"bytes"), ("dir/inner", b"x")]);
+    mounted.fixture.serve("file", Serve::Never);
+    let file = File::open(mounted.path("file")).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 5);
+    assert_eq!(mounted.fixture.leases(), 1);
+    drop(file);
+    crate::mounted::until("the lease is given back", || mounted.fixture.leases() == 0);
+}
