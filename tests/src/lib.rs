@@ -1,1 +1,34 @@
-//! Whole-system tests: real processes, real S3 servers, real mounts.
+//! The harness of the whole-system tests: real processes, real S3 servers, real mounts.
+//!
+//! Everything here starts what it needs on free ports of 127.0.0.1, keeps its files in a
+//! [`Scratch`] directory, and is gone when the value that stands for it is dropped, or
+//! when the test process dies. What cannot be had fails the test in plain words; nothing
+//! is skipped in silence.
+//!
+//! So that a test reads like what it claims, the harness panics where a library would
+//! return an error: a server that does not start is the end of the test.
+
+mod ceph;
+mod dataset;
+mod endpoint;
+mod mount;
+mod odd_keys;
+mod ports;
+mod process;
+mod require;
+mod s3client;
+mod scratch;
+mod seaweedfs;
+mod wait;
+
+pub use ceph::Ceph;
+pub use dataset::{Dataset, File, Mismatch, Shape, Sizes};
+pub use endpoint::Endpoint;
+pub use mount::{Mount, MountCommand};
+pub use odd_keys::odd_keys;
+pub use process::Process;
+pub use require::{binary, require_root_and_fuse};
+pub use s3client::{Listed, Response, S3Client};
+pub use scratch::Scratch;
+pub use seaweedfs::SeaweedFs;
+pub use wait::wait_until;

@@ -1,0 +1,269 @@
+//! A real mount by the real binary, which a test can kill, stop and ask.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::endpoint::Endpoint;
+use crate::process::Process;
+use crate::require::{binary, require_root_and_fuse};
+use crate::wait::wait_until;
+
+mod kernel;
+mod watchdog;
+
+use watchdog::Watchdog;
+
+/// How long a mount may take to be there, the listing of its sources included.
+const READY: Duration = Duration::from_secs(60);
+/// What a test may take if it does not say so.
+const LIMIT: Duration = Duration::from_secs(120);
+/// What a command on a mount may take, in seconds.
+const COMMAND_SECS: &str = "60";
+
+/// A mount to be made.
+///
+/// Everything lies in one directory: the mount point `mnt`, the cache `cache`, the run
+/// directory `run` and the log. A second mount in the same directory finds the cache of
+/// the first.
+#[derive(Clone, Debug)]
+pub struct MountCommand {
+    dir: PathBuf,
+    source: Option<String>,
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+    limit: Duration,
+}
+
+impl MountCommand {
+    /// `forebay mount SOURCE` in `dir`, which is best a directory of a
+    /// [`Scratch`](crate::Scratch).
+    pub fn new(source: &str, dir: &Path) -> Self {
+        Self {
+            source: Some(source.to_owned()),
+            ..Self::without_source(dir)
+        }
+    }
+
+    /// `forebay mount` in `dir`, its sources named by arguments.
+    pub fn without_source(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            source: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            limit: LIMIT,
+        }
+    }
+
+    /// With these arguments.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(OsString::from));
+        self
+    }
+
+    /// With this environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// From this S3 server, with its keys.
+    pub fn endpoint(mut self, endpoint: &Endpoint) -> Self {
+        for (name, value) in endpoint.environment() {
+            self = self.env(name, value);
+        }
+        self.args(&["--endpoint", &endpoint.url, "--path-style"])
+    }
+
+    /// The test takes no longer than this, or its mount is taken away from it.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The mount point.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join("mnt")
+    }
+
+    /// Mounts, and waits until the mount is there.
+    ///
+    /// # Panics
+    /// Without root or `/dev/fuse`, and if the mount does not come, with the log.
+    pub fn start(self) -> Mount {
+        require_root_and_fuse();
+        let path = self.path();
+        let mut process = Process::start("forebay mount", &mut self.command(), &self.log());
+        process.wait_ready(READY, || kernel::is_mounted(&path));
+        let process = Arc::new(Mutex::new(process));
+        let watchdog = Watchdog::start(self.limit, path, Arc::clone(&process));
+        Mount {
+            command: self,
+            process,
+            _watchdog: watchdog,
+        }
+    }
+
+    /// Runs it to its end, for a mount that must not come: how it ended, and what it
+    /// printed.
+    ///
+    /// # Panics
+    /// If it still runs after `limit`; the mount is then taken down.
+    pub fn refused(self, limit: Duration) -> (ExitStatus, String) {
+        let mut process = Process::start("forebay mount", &mut self.command(), &self.log());
+        let ended = process.wait(limit);
+        let log = process.log();
+        drop(process);
+        kernel::take_down(&self.path());
+        let ended = ended.unwrap_or_else(|| panic!("forebay mount runs after {limit:?}: {log}"));
+        (ended, log)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("mount").args(&self.source).arg(self.path());
+        command
+            .arg("--cache-dir")
+            .arg(self.dir.join("cache"))
+            .args(&self.args);
+        for dir in [self.path(), self.dir.join("cache"), self.dir.join("run")] {
+            fs::create_dir_all(&dir)
+                .unwrap_or_else(|error| panic!("create {}: {error}", dir.display()));
+        }
+        self.set_environment(&mut command);
+        command
+    }
+
+    fn set_environment(&self, command: &mut Command) {
+        command.env("FOREBAY_RUN_DIR", self.dir.join("run"));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("forebay.log")
+    }
+}
+
+/// A mount that is there. Dropping it takes it down, whatever state it is in.
+#[derive(Debug)]
+pub struct Mount {
+    command: MountCommand,
+    process: Arc<Mutex<Process>>,
+    _watchdog: Watchdog,
+}
+
+impl Mount {
+    /// The mount point.
+    pub fn path(&self) -> PathBuf {
+        self.command.path()
+    }
+
+    /// The process that serves it.
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
+    /// What it has printed, and what those before it in the same directory have.
+    pub fn log(&self) -> String {
+        self.process().log()
+    }
+
+    /// What `forebay status --json` says about it.
+    ///
+    /// # Panics
+    /// If it does not answer in JSON within a few seconds.
+    pub fn status(&self) -> serde_json::Value {
+        let path = self.path();
+        let path = path.to_str().expect("a scratch directory is UTF-8");
+        let mut last = None;
+        let mut status = None;
+        // The mount may be there a moment before its socket is.
+        wait_until(Duration::from_secs(10), || {
+            let output = self.run(&["status", path, "--json"]);
+            status = serde_json::from_slice(&output.stdout)
+                .ok()
+                .filter(|_| output.status.success());
+            last = Some(output);
+            status.is_some()
+        });
+        status.unwrap_or_else(|| panic!("forebay status: {last:?}"))
+    }
+
+    /// Runs `forebay` with these arguments beside the mount, and returns how it ended and
+    /// what it printed.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=1", COMMAND_SECS])
+            .arg(binary())
+            .args(args);
+        self.command.set_environment(&mut command);
+        command.output().expect("timeout belongs to every Debian")
+    }
+
+    /// Unmounts with `forebay umount` and waits for the end of the process.
+    ///
+    /// # Panics
+    /// If either fails.
+    pub fn unmount(self) {
+        let path = self.path();
+        let output = self.run(&[
+            "umount",
+            path.to_str().expect("a scratch directory is UTF-8"),
+        ]);
+        assert!(output.status.success(), "forebay umount: {output:?}");
+        let ended = self.wait(Duration::from_secs(15));
+        assert!(
+            ended.is_some_and(|ended| ended.success()),
+            "forebay mount: {ended:?}"
+        );
+        assert!(
+            !kernel::is_mounted(&path),
+            "{} is still mounted",
+            path.display()
+        );
+    }
+
+    /// Asks the process to end (SIGTERM); how it ends, if it does so within `limit`.
+    pub fn terminate(&self, limit: Duration) -> Option<ExitStatus> {
+        self.process().signal(Signal::TERM);
+        self.wait(limit)
+    }
+
+    /// Kills the process as `kill -9`, and removes the dead mount that it leaves.
+    pub fn kill(self) {
+        self.process().kill();
+        kernel::take_down(&self.path());
+    }
+
+    /// How the process ends, if it does so within `limit`.
+    pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
+        let mut ended = None;
+        // The lock is let go in between: the watchdog may need it.
+        wait_until(limit, || {
+            ended = self.process().ended();
+            ended.is_some()
+        });
+        ended
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // The connection first: whoever waits for an answer, the process itself not
+        // excepted, then gets an error and can be killed.
+        kernel::take_down(&self.path());
+        self.process().kill();
+        kernel::take_down(&self.path());
+    }
+}

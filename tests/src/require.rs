@@ -1,0 +1,61 @@
+//! What a test cannot do without, and where it is found.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+/// Fails the test, in plain words, where nothing can be mounted: without root, or
+/// without `/dev/fuse`.
+pub fn require_root_and_fuse() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test mounts file systems and needs root: run it as root"
+    );
+    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        panic!(
+            "this test mounts file systems and needs /dev/fuse ({error}): load the kernel module \
+             fuse, or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+        );
+    }
+}
+
+/// The `forebay` binary: `$FOREBAY_BIN`, or the one that cargo built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(binary) = env::var_os("FOREBAY_BIN") {
+        return binary.into();
+    }
+    let test = env::current_exe().expect("a running program has a path");
+    // target/<profile>/deps/<test>-<hash>
+    let binary = test
+        .parent()
+        .and_then(Path::parent)
+        .map(|dir| dir.join("forebay"));
+    match binary {
+        Some(binary) if binary.is_file() => binary,
+        _ => panic!(
+            "the forebay binary is not built: run cargo build -p forebay, or set FOREBAY_BIN"
+        ),
+    }
+}
+
+/// A program of the servers under test: in the repository's `.servers`, or on the path.
+pub(crate) fn server_program(in_servers: &str, name: &str) -> PathBuf {
+    let installed = repository().join(".servers").join(in_servers).join(name);
+    if installed.is_file() {
+        return installed;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    on_path(&path, name)
+        .unwrap_or_else(|| panic!("{name} is not installed: run cargo xtask servers install"))
+}
+
+fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {
+    env::split_paths(path)
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+}
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
