@@ -29,18 +29,30 @@
 //! one. A chunk that is found wrong is only forgotten, not punched out: the next fetch
 //! writes over it, and a hole could hit a write of the same chunk that has just ended.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use forebay_core::ObjectId;
 use forebay_core::cache::Usage;
+use tracing::error;
 
 mod chunks;
 mod config;
+mod data;
+mod directory;
+mod dirty;
 mod error;
+mod flusher;
 mod index;
+mod journal;
 mod lease;
 mod object;
+mod room;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod tier;
 
 pub use chunks::ChunkState;
@@ -49,26 +61,34 @@ pub use error::{StoreError, WriteError};
 pub use lease::ObjectLease;
 pub use stats::StoreStats;
 
+use flusher::Flusher;
 use index::Index;
+use journal::BootId;
 use object::{Object, Place};
-use stats::Counters;
+use stats::{Counters, add};
 use tier::{NewChunk, Refusal, Tier};
 
 /// The tiers of one node and what lies in them.
-#[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    // None once the store is closed.
+    flusher: Mutex<Option<Flusher>>,
 }
 
 /// What the flusher shares with the store.
-#[derive(Debug)]
 struct Shared {
     tiers: Vec<Tier>,
     index: Arc<Index>,
     counters: Arc<Counters>,
-    // True once the store is closed. Whoever changes files or the journal holds it for
-    // reading meanwhile, so that closing waits for them and nobody begins afterwards.
+    // True once the store is closed. Writers hold it for reading, so that closing waits
+    // for those at work and nobody begins afterwards.
     closed: RwLock<bool>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("usage", &self.usage()).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -79,11 +99,21 @@ impl Store {
     /// for a contradictory configuration, the other variants as the file system answers.
     /// Damaged contents are no error: they are dropped and counted.
     pub fn open(config: StoreConfig) -> Result<Arc<Self>, StoreError> {
+        Self::open_under(config, journal::this_boot())
+    }
+
+    fn open_under(config: StoreConfig, boot: BootId) -> Result<Arc<Self>, StoreError> {
         config.validate()?;
+        let first_dir = config.tiers.first().map_or_else(PathBuf::new, |tier| tier.dir.clone());
         let (index, counters) = (Arc::<Index>::default(), Arc::<Counters>::default());
-        let shared =
-            Arc::new(Shared { tiers: Vec::new(), index, counters, closed: RwLock::new(false) });
-        Ok(Arc::new(Self { shared }))
+        let mut tiers = Vec::with_capacity(config.tiers.len());
+        for (number, tier) in (0..).zip(config.tiers) {
+            tiers.push(Tier::open(number, tier, config.policy, boot, &index, &counters)?);
+        }
+        let shared = Arc::new(Shared { tiers, index, counters, closed: RwLock::new(false) });
+        let flusher = Flusher::start(Arc::clone(&shared), config.flush_interval)
+            .map_err(|error| StoreError::from_io(&first_dir, "start the flusher", error))?;
+        Ok(Arc::new(Self { shared, flusher: Mutex::new(Some(flusher)) }))
     }
 
     /// Takes a lease on the object `id` of `size` bytes. No I/O.
@@ -92,6 +122,9 @@ impl Store {
     /// on an object without chunks.
     pub fn lease(self: &Arc<Self>, id: ObjectId, size: u64) -> ObjectLease {
         let object = self.shared.index.pin(id, size);
+        if let Some(tier) = self.shared.tier_of(&object) {
+            tier.accessed(id);
+        }
         ObjectLease::new(Arc::clone(self), object)
     }
 
@@ -102,7 +135,10 @@ impl Store {
 
     /// The quotas of the tiers together, and the bytes in use, writes under way included.
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        self.shared.tiers.iter().map(Tier::usage).fold(Usage::default(), |sum, tier| Usage {
+            capacity_bytes: sum.capacity_bytes + tier.capacity_bytes,
+            used_bytes: sum.used_bytes + tier.used_bytes,
+        })
     }
 
     /// What the store holds and has done.
@@ -114,28 +150,108 @@ impl Store {
     /// the sync. Nothing to do, and `Ok`, once the store is closed.
     ///
     /// # Errors
-    /// The first tier's error; the other tiers are flushed all the same.
+    /// The first tier's error; the other tiers are flushed all the same. The chunks in
+    /// question are not kept, and the tier takes no more.
     pub fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.shared.flush()
     }
 
     /// Flushes, stops the flusher and gives the directories back. Leases stay valid for
     /// reading; every later write is refused. Blocks; may be called more than once.
-    pub fn close(&self) {}
-
-    fn open_file(&self, _object: &Arc<Object>) -> Option<Arc<std::fs::File>> {
-        None
+    pub fn close(&self) {
+        let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(flusher) = flusher.take() else { return };
+        *self.shared.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        flusher.stop();
+        if let Err(error) = self.shared.flush() {
+            error!(%error, "the cache was closed with chunks that are not durable");
+        }
+        self.shared.tiers.iter().for_each(Tier::close);
     }
 
-    fn write(&self, _object: &Arc<Object>, _chunk: &NewChunk<'_>) -> Result<(), WriteError> {
+    fn open_file(&self, object: &Arc<Object>) -> Option<Arc<File>> {
+        self.shared.tier_of(object)?.open_file(object)
+    }
+
+    fn write(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> Result<(), WriteError> {
+        let closed = self.shared.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if !*closed && self.shared.write(object, chunk) {
+            return Ok(());
+        }
+        add(&self.shared.counters.full_writes, 1);
         Err(WriteError::Full)
     }
 
-    fn verify(&self, _object: &Arc<Object>, _chunk: u64) {}
+    fn verify(&self, object: &Arc<Object>, index: u64) {
+        if let Some(tier) = self.shared.tier_of(object) {
+            tier.verify(object, index);
+        }
+    }
 
-    fn discard(&self, _object: &Arc<Object>, _chunk: u64) {}
+    fn discard(&self, object: &Arc<Object>, index: u64) {
+        if let Some(tier) = self.shared.tier_of(object) {
+            tier.discard(object, index);
+        }
+    }
 
+    /// Ends a lease on `object`.
     fn release(&self, object: &Arc<Object>) {
-        object.unpin();
+        if !object.unpin() {
+            return;
+        }
+        let tier = self.shared.tier_of(object);
+        if let Some(tier) = tier {
+            tier.unpinned();
+        }
+        // An object that was opened and never filled leaves nothing behind.
+        if self.shared.index.take_empty(object)
+            && let Some(tier) = tier
+        {
+            tier.remove_empty(object);
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn tier_of(&self, object: &Object) -> Option<&Tier> {
+        match object.place() {
+            Place::Tier(number) => self.tiers.get(usize::from(number)),
+            Place::Nowhere | Place::Gone => None,
+        }
+    }
+
+    /// Writes a chunk to the tier that has the object, or else to the first that takes
+    /// it; false if none does.
+    fn write(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> bool {
+        let mut candidate = 0;
+        // An object is moved only before its first chunk has arrived. With other writers
+        // at it, that can happen to this one once for each tier.
+        for _ in 0..=2 * self.tiers.len() {
+            let number = match object.place() {
+                Place::Tier(number) => usize::from(number),
+                Place::Nowhere => candidate,
+                Place::Gone => return false,
+            };
+            let Some(tier) = self.tiers.get(number) else { return false };
+            match tier.write(object, chunk) {
+                Ok(()) => return true,
+                Err(Refusal::Moved) => {}
+                Err(Refusal::NoRoom) if object.place() == Place::Nowhere => candidate = number + 1,
+                Err(Refusal::NoRoom) => return false,
+            }
+        }
+        false
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        // All of them, and then the first error.
+        let flushed: Vec<_> = self.tiers.iter().map(Tier::flush).collect();
+        flushed.into_iter().collect()
     }
 }

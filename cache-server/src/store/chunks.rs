@@ -42,6 +42,10 @@ impl ChunkState {
     }
 }
 
+/// Chunks that an object can have in a store: 8 TiB of them, as many as 40 MiB of memory
+/// keep track of. A larger object is read through.
+pub(super) const MOST_CHUNKS: u64 = 1 << 23;
+
 const PER_WORD: u64 = 32;
 /// The upper bit of each pair: set for present chunks only.
 const PRESENT_BITS: u64 = 0xAAAA_AAAA_AAAA_AAAA;

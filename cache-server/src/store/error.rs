@@ -106,10 +106,11 @@ impl StoreError {
             Fault::ReadOnly => Self::ReadOnly { dir },
             Fault::NoRights => Self::NoRights { dir },
             Fault::Busy | Fault::Refused | Fault::Broken => {
-                if Errno::from_io_error(&error) == Some(Errno::NOTDIR) {
-                    return Self::NotADirectory { dir };
+                match Errno::from_io_error(&error) {
+                    // The latter from mkdir, when something else has the name.
+                    Some(Errno::NOTDIR | Errno::EXIST) => Self::NotADirectory { dir },
+                    _ => Self::Io { dir, action, source: error },
                 }
-                Self::Io { dir, action, source: error }
             }
         }
     }

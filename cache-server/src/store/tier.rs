@@ -1,5 +1,280 @@
-use bytes::Bytes;
-pub(super) struct NewChunk<'a> { pub(super) index: u64, pub(super) pieces: &'a [Bytes], pub(super) len: u64, pub(super) crc: u32 }
+//! One tier: the files in a directory, their index, and the accounts of both.
+//!
+//! Locks, in the order in which they are taken: an object's file, then dirty set or
+//! journal; the policy, then a shard of the index. None is held over a sync or over
+//! reading, writing or unlinking data.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
+
+use forebay_core::cache::Usage;
+use forebay_core::{ObjectId, checksum, chunk};
+use tracing::warn;
+
+use super::chunks::{Change, ChunkState};
+use super::config::{TierConfig, TierKind};
+use super::data;
+use super::directory::Directory;
+use super::dirty::Dirty;
+use super::index::Index;
+use super::journal::{BootId, Journal, Record};
+use super::object::{Object, Place};
+use super::room::{FreeSpace, Quota};
+use super::stats::{Counters, add, sub};
+use crate::eviction::Policy;
+
+mod fill;
+mod flush;
+mod reclaim;
+mod recover;
+
+pub(super) use fill::{NewChunk, Refusal};
+
+pub(super) struct Tier {
+    number: u8,
+    config: TierConfig,
+    directory: Directory,
+    boot: BootId,
+    index: Arc<Index>,
+    counters: Arc<Counters>,
+    journal: Journal,
+    /// Chunks that are here: the live records of the journal.
+    chunks: AtomicU64,
+    quota: Quota,
+    free_space: FreeSpace,
+    policy: Mutex<Box<dyn Policy>>,
+    // Held by the one thread that evicts.
+    evictor: Mutex<()>,
+    /// Eviction has begun at the high watermark and has not reached the low one.
+    trimming: AtomicBool,
+    /// The policy found nothing to evict, and no lease has ended since.
+    all_in_use: AtomicBool,
+    dirty: Mutex<Dirty>,
+    // Held by the one thread that syncs.
+    flushing: Mutex<()>,
+    failed: AtomicBool,
+}
+
+/// Why an object's file cannot be used.
 #[derive(Debug)]
-pub(super) struct Tier;
-pub(super) enum Refusal { NoRoom }
+enum Trouble {
+    /// The object has moved to another tier, or is gone.
+    Moved,
+    /// The file is missing or has the wrong length: nothing in it counts any more.
+    Damaged,
+    /// The system's answer.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Tier {
+    pub(super) fn usage(&self) -> Usage {
+        Usage { capacity_bytes: self.config.quota, used_bytes: self.quota.used() }
+    }
+
+    /// Tells the policy that somebody opened `id`.
+    pub(super) fn accessed(&self, id: ObjectId) {
+        self.policy().access(id);
+    }
+
+    /// Says that a lease has ended, so that eviction may find something again.
+    pub(super) fn unpinned(&self) {
+        if self.all_in_use.load(Relaxed) {
+            self.all_in_use.store(false, SeqCst);
+        }
+    }
+
+    /// The object's file for reading; `None` if it has none here that can be used.
+    pub(super) fn open_file(&self, object: &Arc<Object>) -> Option<Arc<File>> {
+        match self.existing_file(object) {
+            Ok(file) => Some(file),
+            Err(Trouble::Moved) => None,
+            Err(Trouble::Damaged) => {
+                self.lose_damaged(object);
+                None
+            }
+            Err(Trouble::Io(error)) => {
+                warn!(%error, object = %object.id, "cached file cannot be opened");
+                None
+            }
+        }
+    }
+
+    /// Compares an unverified chunk with its checksum.
+    pub(super) fn verify(&self, object: &Arc<Object>, index: u64) {
+        let range = chunk::range(index, object.size());
+        let read = self
+            .existing_file(object)
+            .and_then(|file| Ok(data::read(&file, range.start(), range.len())?));
+        match read {
+            Ok(bytes) if checksum::crc32c(&bytes) == object.chunks.crc(index) => {
+                object.chunks.confirm(index);
+            }
+            Ok(_) => self.drop_chunk(object, index, &[ChunkState::Unverified], "wrong checksum"),
+            Err(Trouble::Moved) => {}
+            Err(Trouble::Damaged) => self.lose_damaged(object),
+            Err(Trouble::Io(error)) => {
+                self.drop_chunk(object, index, &[ChunkState::Unverified], &error.to_string());
+            }
+        }
+    }
+
+    /// Forgets a chunk that a reader found wrong.
+    pub(super) fn discard(&self, object: &Arc<Object>, index: u64) {
+        // A file that was cut short takes all its chunks along: filled up again from
+        // this one on, the others would read as zeros.
+        if let Err(Trouble::Damaged) = self.existing_file(object) {
+            return self.lose_damaged(object);
+        }
+        let held = [ChunkState::Unverified, ChunkState::Present];
+        self.drop_chunk(object, index, &held, "found wrong by a reader");
+    }
+
+    /// Removes the file of an object that has no chunk and no lease, and that the index
+    /// has given up.
+    pub(super) fn remove_empty(&self, object: &Arc<Object>) {
+        self.remove(object);
+        self.policy().remove(object.id);
+    }
+
+    /// Gives the directory back. What is written later is not recorded.
+    pub(super) fn close(&self) {
+        self.journal.close();
+        self.directory.give_back();
+    }
+
+    /// The object's file, which must be there, checked for its length.
+    fn existing_file(&self, object: &Arc<Object>) -> Result<Arc<File>, Trouble> {
+        let mut slot = object.file();
+        if object.place() != Place::Tier(self.number) {
+            return Err(Trouble::Moved);
+        }
+        let file = match &*slot {
+            Some(file) => Arc::clone(file),
+            None => {
+                let path = self.directory.data_file(object.id, object.generation);
+                match data::open(&path) {
+                    Ok(file) => Arc::new(file),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err(Trouble::Damaged);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        if file.metadata()?.len() != object.size() {
+            return Err(Trouble::Damaged);
+        }
+        Ok(Arc::clone(slot.insert(file)))
+    }
+
+    fn drop_chunk(&self, object: &Object, index: u64, states: &[ChunkState], reason: &str) {
+        if !self.forget(object, index, states) {
+            return;
+        }
+        add(&self.counters.corrupt_chunks, 1);
+        warn!(object = %object.id, chunk = index, reason, "cached chunk dropped");
+        let (id, generation) = (object.id, object.generation);
+        self.journal.append(Record::Dropped { id, generation, chunk: index as u32 });
+    }
+
+    fn forget(&self, object: &Object, index: u64, states: &[ChunkState]) -> bool {
+        let Some(change) = object.chunks.forget(index, states) else { return false };
+        self.quota.give_back(change.before - change.after);
+        self.chunks.fetch_sub(1, Relaxed);
+        self.account(change);
+        true
+    }
+
+    fn account(&self, change: Change) {
+        let counters = &self.counters;
+        match (change.before, change.after) {
+            (0, 1..) => add(&counters.objects, 1),
+            (1.., 0) => sub(&counters.objects, 1),
+            _ => {}
+        }
+        add(&counters.bytes, change.after.saturating_sub(change.before));
+        sub(&counters.bytes, change.before.saturating_sub(change.after));
+    }
+
+    fn lose_damaged(&self, object: &Arc<Object>) {
+        let chunks = self.lose(object);
+        if chunks > 0 {
+            warn!(object = %object.id, chunks, "cached file missing or cut short: dropped");
+        }
+    }
+
+    /// Gives up an object whose file cannot be trusted, leases or not; returns how many
+    /// chunks it had.
+    fn lose(&self, object: &Arc<Object>) -> u64 {
+        let (chunks, _) = self.remove(object);
+        add(&self.counters.torn_chunks, chunks);
+        // In this order: once the index has let go of the id, the policy may have an
+        // entry for the object's successor.
+        self.policy().remove(object.id);
+        self.index.remove(object);
+        chunks
+    }
+
+    /// Ends an object: no chunk of it is present any more, and its file is unlinked.
+    /// Returns the chunks and bytes that were here.
+    fn remove(&self, object: &Arc<Object>) -> (u64, u64) {
+        {
+            let mut slot = object.file();
+            if object.place() != Place::Tier(self.number) {
+                return (0, 0);
+            }
+            // From here on no write under way can enter its chunk.
+            object.set_place(Place::Gone);
+            *slot = None;
+        }
+        let (id, generation) = (object.id, object.generation);
+        // Before the file goes: a file without records is tidied up by recovery, while
+        // records without a file would look like damage.
+        self.journal.append(Record::Removed { id, generation });
+        let held = [ChunkState::Unverified, ChunkState::Present];
+        let (mut chunks, mut bytes) = (0, 0);
+        for (index, _) in object.chunks.held() {
+            if self.forget(object, index, &held) {
+                chunks += 1;
+                bytes += object.chunks.len_of(index);
+            }
+        }
+        if let Err(error) = self.directory.unlink(id, generation) {
+            self.fail(&error, "remove a cached file");
+        }
+        (chunks, bytes)
+    }
+
+    /// Writes no more to this tier: its device is not to be trusted.
+    fn fail(&self, error: &io::Error, action: &str) {
+        if !self.failed.swap(true, SeqCst) {
+            add(&self.counters.failed_tiers, 1);
+            let dir = self.config.dir.display();
+            warn!(%error, %dir, action, "cache tier takes no more writes; reads go on");
+        }
+    }
+
+    fn is_on_disk(&self) -> bool {
+        self.config.kind == TierKind::Disk
+    }
+
+    fn policy(&self) -> MutexGuard<'_, Box<dyn Policy>> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dirty(&self) -> MutexGuard<'_, Dirty> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

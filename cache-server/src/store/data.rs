@@ -1,0 +1,113 @@
+//! Data files: system calls, and nothing about what they mean.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use bytes::Bytes;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// The most pieces that one call takes (`IOV_MAX` of Linux).
+const MOST_PIECES: usize = 1024;
+
+/// Creates a sparse data file of `size` bytes, and the directory it lies in.
+pub(super) fn create(path: &Path, size: u64) -> io::Result<File> {
+    let mut options = options();
+    let options = options.write(true).create(true).truncate(true);
+    let file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Only this one: if the cache itself was removed, it is not to come back.
+            match path.parent().map(|dir| DirBuilder::new().mode(0o700).create(dir)) {
+                Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error)?,
+                _ => options.open(path)?,
+            }
+        }
+        opened => opened?,
+    };
+    if let Err(error) = file.set_len(size) {
+        // Left empty it would be taken for a damaged file.
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Opens a data file, for reading only where the file system allows no more.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    match options().write(true).open(path) {
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::ROFS | Errno::ACCESS)) =>
+        {
+            options().open(path)
+        }
+        opened => opened,
+    }
+}
+
+/// Writes `pieces` one behind the other from `offset` on, without copying them together.
+pub(super) fn write_all(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = &mut slices[..];
+    // Skips the empty ones at the front; a write of nothing would look like a full disk.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match rustix::io::pwritev(file, &rest[..rest.len().min(MOST_PIECES)], offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads exactly `len` bytes from `offset` on.
+pub(super) fn read(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; len as usize];
+    file.read_exact_at(&mut buffer, offset)?;
+    Ok(buffer)
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    // A link in the place of a data file is not ours to follow.
+    options.read(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_any_number_and_size_arrive_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/file");
+        let file = create(&path, 10_000).unwrap();
+        let bytes: Vec<u8> = (0..6_000_u32).map(|n| n as u8).collect();
+        let mut pieces = vec![Bytes::new(), Bytes::copy_from_slice(&bytes[..3])];
+        pieces.extend(bytes[3..].chunks(2).map(Bytes::copy_from_slice));
+        pieces.insert(700, Bytes::new());
+        write_all(&file, &pieces, 100).unwrap();
+        write_all(&file, &[], 0).unwrap();
+        let all = fs::read(&path).unwrap();
+        assert_eq!(all.len(), 10_000);
+        assert_eq!(all[100..6_100], bytes);
+        assert!(all[..100].iter().chain(&all[6_100..]).all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("target"), "mine").unwrap();
+        std::os::unix::fs::symlink("target", dir.path().join("link")).unwrap();
+        assert!(open(&dir.path().join("link")).is_err());
+        assert!(create(&dir.path().join("link"), 1).is_err());
+        assert_eq!(fs::read(dir.path().join("target")).unwrap(), b"mine");
+    }
+}

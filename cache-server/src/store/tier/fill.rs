@@ -1,0 +1,164 @@
+//! A chunk on its way into a tier.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use forebay_core::chunk::CHUNK_SIZE;
+
+use super::{Tier, Trouble};
+use crate::store::chunks::{Change, ChunkState, MOST_CHUNKS};
+use crate::store::data;
+use crate::store::error::Fault;
+use crate::store::journal::Record;
+use crate::store::object::{Object, Place};
+use crate::store::room::Reservation;
+use crate::store::stats::add;
+
+/// Bytes that are evicted at least when the file system says that it is full.
+const RELIEF_BYTES: u64 = 16 * CHUNK_SIZE;
+
+/// The bytes of one chunk.
+pub(in crate::store) struct NewChunk<'a> {
+    pub(in crate::store) index: u64,
+    pub(in crate::store) pieces: &'a [Bytes],
+    /// The length of the pieces together.
+    pub(in crate::store) len: u64,
+    pub(in crate::store) crc: u32,
+}
+
+/// Why a tier did not take a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Refusal {
+    /// It has no room, or has failed.
+    NoRoom,
+    /// The object does not lie in this tier any more: look where it is now.
+    Moved,
+}
+
+impl Tier {
+    /// Writes `chunk` and enters it as present.
+    pub(in crate::store) fn write(
+        &self,
+        object: &Arc<Object>,
+        chunk: &NewChunk<'_>,
+    ) -> Result<(), Refusal> {
+        if self.failed.load(Relaxed) || object.chunks.count() > MOST_CHUNKS {
+            return Err(Refusal::NoRoom);
+        }
+        let reservation = self.reserve(object, chunk.len).ok_or(Refusal::NoRoom)?;
+        let written = match self.write_data(object, chunk) {
+            Err(Trouble::Io(error)) if Fault::of(&error) == Fault::NoSpace => {
+                add(&self.counters.enospc, 1);
+                match self.evict(RELIEF_BYTES.max(chunk.len)) {
+                    0 => Err(Trouble::Io(error)),
+                    _ => self.write_data(object, chunk),
+                }
+            }
+            written => written,
+        };
+        let file = written.map_err(|trouble| self.refuse(object, &trouble))?;
+        self.enter(object, &file, chunk, reservation)
+    }
+
+    fn write_data(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> Result<Arc<File>, Trouble> {
+        let file = self.file_for_writing(object)?;
+        data::write_all(&file, chunk.pieces, chunk.index * CHUNK_SIZE)?;
+        Ok(file)
+    }
+
+    /// The object's file, created here if it has none anywhere.
+    fn file_for_writing(&self, object: &Arc<Object>) -> Result<Arc<File>, Trouble> {
+        {
+            let mut slot = object.file();
+            if object.place() == Place::Nowhere {
+                let path = self.directory.data_file(object.id, object.generation);
+                let file = Arc::new(data::create(&path, object.size())?);
+                object.set_place(Place::Tier(self.number));
+                return Ok(Arc::clone(slot.insert(file)));
+            }
+        }
+        self.existing_file(object)
+    }
+
+    /// Declares a chunk present whose bytes are in `file`.
+    fn enter(
+        &self,
+        object: &Arc<Object>,
+        file: &Arc<File>,
+        chunk: &NewChunk<'_>,
+        reservation: Reservation<'_>,
+    ) -> Result<(), Refusal> {
+        let change = self.enter_in_memory(object, file, chunk).ok_or(Refusal::Moved)?;
+        let added = change.after - change.before;
+        reservation.keep(added);
+        self.account(change);
+        if added > 0 {
+            self.chunks.fetch_add(1, Relaxed);
+        }
+        self.journal.append(Record::Chunk {
+            id: object.id,
+            generation: object.generation,
+            size: object.size(),
+            chunk: chunk.index as u32,
+            crc: chunk.crc,
+        });
+        self.policy().insert(object.id, object.chunks.held_bytes());
+        Ok(())
+    }
+
+    fn enter_in_memory(
+        &self,
+        object: &Arc<Object>,
+        file: &Arc<File>,
+        chunk: &NewChunk<'_>,
+    ) -> Option<Change> {
+        let slot = object.file();
+        // Another file by now: the bytes went into one that is gone.
+        if !slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, file)) {
+            return None;
+        }
+        // Dirty before present, so that whoever sees the chunk finds it among the dirty.
+        if self.is_on_disk() {
+            self.dirty().add(object, file);
+        }
+        object.chunks.enter(chunk.index, chunk.crc, ChunkState::Present)
+    }
+
+    fn refuse(&self, object: &Arc<Object>, trouble: &Trouble) -> Refusal {
+        match trouble {
+            Trouble::Moved => return Refusal::Moved,
+            Trouble::Damaged => {
+                self.lose_damaged(object);
+                return Refusal::Moved;
+            }
+            Trouble::Io(error) => match Fault::of(error) {
+                Fault::NoSpace | Fault::Busy | Fault::Refused => {}
+                Fault::ReadOnly | Fault::NoRights | Fault::Broken => {
+                    self.fail(error, "write a chunk");
+                }
+            },
+        }
+        self.abandon(object);
+        Refusal::NoRoom
+    }
+
+    /// Lets another tier have an object of which nothing has arrived here.
+    fn abandon(&self, object: &Arc<Object>) {
+        let mut slot = object.file();
+        if object.place() != Place::Tier(self.number) || object.chunks.held_bytes() > 0 {
+            return;
+        }
+        // Another writer's bytes may be on their way into this file; it will find that
+        // the file has changed and look again. Unlinked under the lock, or the file of
+        // the same name that the next writer creates could be hit.
+        *slot = None;
+        let unlinked = self.directory.unlink(object.id, object.generation);
+        object.set_place(Place::Nowhere);
+        drop(slot);
+        if let Err(error) = unlinked {
+            self.fail(&error, "remove a file that did not fit");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Room for what comes: reservations and eviction.
+//!
+//! Eviction happens in the thread that writes, a bounded number of objects at a time.
+//! It begins when the high watermark is passed and goes on, a batch with each write,
+//! until the low one is reached. Only a write that would exceed the quota waits for it.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{PoisonError, TryLockError};
+
+use super::Tier;
+use crate::store::object::{Object, Place};
+use crate::store::room::Reservation;
+use crate::store::stats::add;
+
+/// Objects that one write evicts, as long as its own bytes fit: about a millisecond.
+const BATCH: usize = 64;
+
+impl Tier {
+    /// Sets `len` bytes aside for a chunk of `object`, at the cost of others if need be.
+    ///
+    /// An object that is larger than the tier takes what is free and pushes nobody out:
+    /// it could never be complete here.
+    pub(super) fn reserve(&self, object: &Object, len: u64) -> Option<Reservation<'_>> {
+        let may_evict = object.size() <= self.config.high_bytes();
+        if may_evict {
+            self.trim(len);
+        }
+        let reservation = self.quota.reserve(len)?;
+        if self.free_space.take(self.directory.root(), len) {
+            return Some(reservation);
+        }
+        // Others fill the file system, too. The tier stops growing but goes on changing:
+        // for what comes, as much must go.
+        add(&self.counters.enospc, 1);
+        (may_evict && self.evict(len) >= len).then_some(reservation)
+    }
+
+    /// Evicts until `coming` bytes more stay below the low watermark, if the high one is
+    /// passed, or until a batch is done.
+    pub(super) fn trim(&self, coming: u64) {
+        let exceeds = |mark| self.quota.used().saturating_add(coming) > mark;
+        if !exceeds(self.config.high_bytes()) && !self.trimming.load(Relaxed) {
+            return;
+        }
+        let _evictor = match self.evictor.try_lock() {
+            Ok(evictor) => evictor,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if self.quota.fits(coming) => return,
+            Err(TryLockError::WouldBlock) => {
+                self.evictor.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        let mut evicted = 0;
+        while exceeds(self.config.low_bytes()) {
+            if evicted >= BATCH && self.quota.fits(coming) {
+                self.trimming.store(true, Relaxed);
+                return;
+            }
+            if self.evict_one().is_none() {
+                break;
+            }
+            evicted += 1;
+        }
+        self.trimming.store(false, Relaxed);
+    }
+
+    /// Evicts until `bytes` are freed or nothing is left that may go; returns the bytes
+    /// freed.
+    pub(super) fn evict(&self, bytes: u64) -> u64 {
+        let _evictor = self.evictor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(more) = self.evict_one()
+        {
+            freed += more;
+        }
+        freed
+    }
+
+    /// Evicts one object and returns its bytes; `None` if all are in use.
+    fn evict_one(&self) -> Option<u64> {
+        // Set before looking: a lease that ends meanwhile takes it back.
+        if self.all_in_use.swap(true, SeqCst) {
+            return None;
+        }
+        let id = self.policy().victim(&|id| self.index.is_pinned(id))?;
+        self.all_in_use.store(false, SeqCst);
+        let Some(object) = self.index.take_unpinned(id, self.number) else {
+            // Somebody took a lease since, or the object is gone.
+            if let Some(object) = self.index.get(id)
+                && object.place() == Place::Tier(self.number)
+            {
+                self.policy().insert(id, object.chunks.held_bytes());
+            }
+            return Some(0);
+        };
+        let (_, bytes) = self.remove(&object);
+        add(&self.counters.evicted_objects, 1);
+        add(&self.counters.evicted_bytes, bytes);
+        Some(bytes)
+    }
+}

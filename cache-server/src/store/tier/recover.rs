@@ -1,0 +1,254 @@
+//! What a tier holds when it is opened.
+//!
+//! The journal says which chunks there should be, the directory which files there are.
+//! Only what both agree on is kept, and none of it is believed before its checksum was
+//! compared. Files that no record speaks of are removed if their name is one that the
+//! store gives; anything else in the directory is left alone.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use forebay_core::ObjectId;
+use tracing::{debug, info, warn};
+
+use super::Tier;
+use crate::eviction::PolicyKind;
+use crate::store::StoreError;
+use crate::store::chunks::ChunkState;
+use crate::store::config::{TierConfig, TierKind};
+use crate::store::directory::{Directory, parse_name};
+use crate::store::dirty::Dirty;
+use crate::store::index::Index;
+use crate::store::journal::{
+    self, BootId, Draft, FoundChunk, FoundObject, Journal, Record, Replay,
+};
+use crate::store::object::{Object, Place};
+use crate::store::room::{FreeSpace, Quota};
+use crate::store::stats::{Counters, add};
+
+impl Tier {
+    /// Takes the directory of `config` and recovers what it holds into `index`.
+    ///
+    /// Objects that an earlier tier has already are removed from this one.
+    pub(in crate::store) fn open(
+        number: u8,
+        config: TierConfig,
+        policy: PolicyKind,
+        boot: BootId,
+        index: &Arc<Index>,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        let context = |action| {
+            let dir = config.dir.clone();
+            move |error| StoreError::from_io(&dir, action, error)
+        };
+        let directory = Directory::take(&config.dir)?;
+        let replay = journal::replay(&directory.journal()).map_err(context("read the journal"))?;
+        let mut recovery = Recovery::new(&directory, index, counters, replay);
+        recovery.drop_not_durable(boot);
+        recovery.match_files();
+        let found = recovery.adopt(number);
+        let draft = found.draft(&directory, boot, config.kind);
+        let draft = draft.map_err(context("write the journal"))?;
+        let tier = Self {
+            number,
+            boot,
+            index: Arc::clone(index),
+            counters: Arc::clone(counters),
+            journal: Journal::new(draft),
+            chunks: AtomicU64::new(0),
+            quota: Quota::new(config.quota),
+            free_space: FreeSpace::new(config.min_free),
+            policy: Mutex::new(policy.build()),
+            evictor: Mutex::default(),
+            trimming: AtomicBool::new(false),
+            all_in_use: AtomicBool::new(false),
+            dirty: Mutex::default(),
+            flushing: Mutex::default(),
+            failed: AtomicBool::new(false),
+            config,
+            directory,
+        };
+        tier.enter_found(found);
+        // The quota may be smaller than last time.
+        tier.trim(0);
+        Ok(tier)
+    }
+
+    fn enter_found(&self, found: Found) {
+        let mut not_synced = Vec::new();
+        for (object, chunks) in &found.objects {
+            for (&index, chunk) in chunks {
+                let entered =
+                    object.chunks.enter(u64::from(index), chunk.crc, ChunkState::Unverified);
+                if let Some(change) = entered {
+                    self.quota.add(change.after - change.before);
+                    self.account(change);
+                }
+            }
+            self.chunks.fetch_add(chunks.len() as u64, Relaxed);
+            self.policy().insert(object.id, object.chunks.held_bytes());
+            if self.is_on_disk() && chunks.values().any(|c| c.slot >= found.synced_below) {
+                not_synced.push(Arc::clone(object));
+            }
+        }
+        *self.dirty() = Dirty::inherited(not_synced);
+        let (dir, objects) = (self.config.dir.display(), found.objects.len());
+        info!(%dir, objects, bytes = self.quota.used(), "cache tier opened");
+    }
+}
+
+/// What the journal and the directory say, on the way to agreement.
+struct Recovery<'a> {
+    directory: &'a Directory,
+    index: &'a Index,
+    counters: &'a Counters,
+    replay: Replay,
+    with_file: HashSet<ObjectId>,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(
+        directory: &'a Directory,
+        index: &'a Index,
+        counters: &'a Counters,
+        replay: Replay,
+    ) -> Self {
+        add(&counters.damaged_records, replay.damaged);
+        index.reserve_generations(replay.highest_generation);
+        Self { directory, index, counters, replay, with_file: HashSet::new() }
+    }
+
+    /// After a boot, only chunks are believed that were durable when it was recorded.
+    fn drop_not_durable(&mut self, boot: BootId) {
+        if self.replay.boot != Some(boot) || boot == journal::UNKNOWN_BOOT {
+            let synced_below = self.replay.synced_below;
+            for object in self.replay.objects.values_mut() {
+                let recorded = object.chunks.len();
+                object.chunks.retain(|_, chunk| chunk.slot < synced_below);
+                add(&self.counters.torn_chunks, (recorded - object.chunks.len()) as u64);
+            }
+        }
+        self.replay.objects.retain(|_, object| !object.chunks.is_empty());
+    }
+
+    /// Drops the objects without a file of the right length, and removes the files
+    /// without an object.
+    fn match_files(&mut self) {
+        let objects = self.directory.objects();
+        for shard in self.list(&objects) {
+            let Ok(shard_name) = shard.file_name().into_string() else { continue };
+            if shard.file_type().is_ok_and(|kind| kind.is_dir()) {
+                for file in self.list(&shard.path()) {
+                    self.match_file(&shard_name, &file);
+                }
+            }
+        }
+        self.replay.objects.retain(|id, object| {
+            let has_file = self.with_file.contains(id);
+            if !has_file {
+                add(&self.counters.torn_chunks, object.chunks.len() as u64);
+            }
+            has_file
+        });
+    }
+
+    fn list(&self, dir: &Path) -> Vec<DirEntry> {
+        // What cannot be listed counts as not there: it costs a fetch, not the start.
+        let listed = fs::read_dir(dir).and_then(Iterator::collect);
+        listed.unwrap_or_else(|error: io::Error| {
+            warn!(%error, dir = %dir.display(), "cached files cannot be listed");
+            Vec::new()
+        })
+    }
+
+    fn match_file(&mut self, shard: &str, file: &DirEntry) {
+        let name = file.file_name();
+        let named = name.to_str().and_then(parse_name);
+        let Some((id, generation)) = named.filter(|(id, _)| id.to_string().starts_with(shard))
+        else {
+            debug!(path = %file.path().display(), "not a file of the cache: left alone");
+            return;
+        };
+        self.index.reserve_generations(generation);
+        let object = self.replay.objects.get(&id).filter(|o| o.generation == generation);
+        match object {
+            None => self.remove_orphan(&file.path()),
+            Some(object) => match file.metadata() {
+                Ok(data) if data.is_file() && data.len() == object.size => {
+                    self.with_file.insert(id);
+                }
+                _ => remove(&file.path()),
+            },
+        }
+    }
+
+    fn remove_orphan(&self, path: &Path) {
+        add(&self.counters.orphans, 1);
+        remove(path);
+    }
+
+    /// Makes the agreed objects known, the longest unchanged first.
+    fn adopt(self, number: u8) -> Found {
+        let synced_below = self.replay.synced_below;
+        let mut agreed: Vec<_> = self.replay.objects.iter().collect();
+        agreed.sort_by_cached_key(|(_, object)| object.chunks.values().map(|c| c.slot).max());
+        let mut objects = Vec::with_capacity(agreed.len());
+        for (&id, found) in agreed {
+            let FoundObject { generation, size, ref chunks } = *found;
+            let object = Arc::new(Object::new(id, size, generation, Place::Tier(number)));
+            if self.index.insert(Arc::clone(&object)) {
+                objects.push((object, chunks.clone()));
+            } else {
+                self.remove_orphan(&self.directory.data_file(id, generation));
+            }
+        }
+        Found { objects, synced_below }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        debug!(%error, path = %path.display(), "unusable cached file not removed");
+    }
+}
+
+/// What recovery has kept.
+struct Found {
+    objects: Vec<(Arc<Object>, BTreeMap<u32, FoundChunk>)>,
+    synced_below: u64,
+}
+
+impl Found {
+    /// Writes the journal anew: without what is dead or damaged, and under this boot.
+    fn draft(&self, directory: &Directory, boot: BootId, kind: TierKind) -> io::Result<Draft> {
+        let mut draft = Draft::create(&directory.new_journal(), boot)?;
+        self.push(&mut draft, |chunk| chunk.slot < self.synced_below)?;
+        let below = draft.slots();
+        draft.push(Record::Synced { below })?;
+        self.push(&mut draft, |chunk| chunk.slot >= self.synced_below)?;
+        if kind == TierKind::Disk {
+            draft.sync()?;
+        }
+        draft.install(&directory.journal())?;
+        if kind == TierKind::Disk {
+            directory.root().sync_all()?;
+        }
+        Ok(draft)
+    }
+
+    fn push(&self, draft: &mut Draft, wanted: impl Fn(&FoundChunk) -> bool) -> io::Result<()> {
+        for (object, chunks) in &self.objects {
+            let (id, generation, size) = (object.id, object.generation, object.size());
+            for (&chunk, found) in chunks.iter().filter(|(_, found)| wanted(found)) {
+                draft.push(Record::Chunk { id, generation, size, chunk, crc: found.crc })?;
+            }
+        }
+        Ok(())
+    }
+}
