@@ -4,9 +4,11 @@
 //! made pair by pair, because a shared machine's speed drifts.
 
 pub mod machine;
+pub mod object;
 pub mod page_cache;
 pub mod process;
 pub mod raw_get;
 pub mod report;
 pub mod sample;
 pub mod sequential;
+pub mod show;
