@@ -12,6 +12,8 @@ use bytes::Bytes;
 use forebay_core::{ByteRange, ETag};
 use futures::stream::BoxStream;
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod error;
 mod faulty;
 mod file;

@@ -11,6 +11,8 @@ pub struct Progress {
     pub bytes: AtomicU64,
     /// Objects that the globs left out.
     pub filtered: AtomicU64,
+    /// What is no object and cannot be shown: links to directories, sockets.
+    pub unservable: AtomicU64,
     /// Pages asked for.
     pub pages: AtomicU64,
 }

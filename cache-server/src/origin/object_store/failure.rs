@@ -11,6 +11,9 @@ use crate::origin::transport::root_cause;
 /// type that holds it is not public.
 const STATUS: &str = "Server returned non-2xx status code: ";
 
+/// Says that a request is beyond the server. A read never is: it was a listing.
+const CANNOT: &str = "the server cannot list; over http a listing needs WebDAV";
+
 pub(super) fn failed(what: &str, error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     let what = what.to_owned();
@@ -27,7 +30,7 @@ pub(super) fn failed(what: &str, error: &object_store::Error) -> Error {
         },
         Store::NotSupported { .. } | Store::NotImplemented { .. } => Error::Protocol {
             what,
-            reason: "the server cannot do this".to_owned(),
+            reason: CANNOT.to_owned(),
         },
         other => transport(what, other),
     }
@@ -38,6 +41,10 @@ fn transport(what: String, error: &object_store::Error) -> Error {
         return match status {
             416 => Error::OutOfRange { what },
             429 => Error::Throttled { what, after: None },
+            405 | 501 => Error::Protocol {
+                what,
+                reason: CANNOT.to_owned(),
+            },
             408 | 500..=599 => Error::Server { what, status },
             _ => Error::Protocol {
                 what,

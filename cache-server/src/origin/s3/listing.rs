@@ -6,7 +6,7 @@ use chrono::DateTime;
 use percent_encoding::percent_decode;
 
 use super::xml;
-use crate::origin::{Depth, ListedObject, Page, PageRequest, PageToken, validator};
+use crate::origin::{Depth, ListedObject, Page, PageRequest, PageToken, printable, validator};
 
 /// Keys a page, S3's own limit.
 const PAGE_KEYS: &str = "1000";
@@ -72,13 +72,17 @@ impl<'a> Question<'a> {
             ..Page::default()
         };
         for contents in listing.contents {
-            if let Some(key) = self.relative(decoded(&contents.key, encoded))? {
+            if let Some(key) = self.relative(&decoded(&contents.key, encoded))? {
                 page.objects.push(object(key, &contents)?);
             }
         }
         for prefix in listing.prefixes {
-            page.prefixes
-                .extend(self.relative(decoded(&prefix, encoded))?);
+            let prefix = decoded(&prefix, encoded);
+            // Who follows prefixes must get further down with each.
+            if prefix.len() <= self.wanted.len() || !prefix.ends_with(b"/") {
+                return Err(unasked(&prefix));
+            }
+            page.prefixes.extend(self.relative(&prefix)?);
         }
         Ok(page)
     }
@@ -95,19 +99,24 @@ impl<'a> Question<'a> {
         Ok(Some(next))
     }
 
-    /// The key below the source's prefix; `None` if it is not wanted, or is the marker
-    /// of the source's own directory.
-    fn relative(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+    /// The key below the source's prefix; `None` if it is not wanted. The marker of the
+    /// source's own directory has an empty key.
+    fn relative(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         if !key.starts_with(self.asked.as_bytes()) {
-            let shown = String::from_utf8_lossy(&key).escape_debug().to_string();
-            return Err(format!("the listing has {shown}, which was not asked for"));
+            return Err(unasked(key));
         }
         let relative = key
             .strip_prefix(self.source_prefix.as_bytes())
-            .unwrap_or_default();
-        let wanted = key.starts_with(&self.wanted) && !relative.is_empty();
-        Ok(wanted.then(|| relative.to_vec()))
+            .filter(|_| key.starts_with(&self.wanted));
+        Ok(relative.map(<[u8]>::to_vec))
     }
+}
+
+fn unasked(key: &[u8]) -> String {
+    format!(
+        "the listing has {}, which was not asked for",
+        printable(key)
+    )
 }
 
 fn lossless(text: &[u8]) -> String {
@@ -127,7 +136,7 @@ fn decoded(key: &[u8], encoded: bool) -> Vec<u8> {
 }
 
 fn object(key: Vec<u8>, contents: &xml::Contents) -> Result<ListedObject, String> {
-    let shown = || String::from_utf8_lossy(&key).escape_debug().to_string();
+    let shown = || printable(&key);
     let size = contents
         .size
         .trim()
@@ -191,13 +200,16 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_of_the_source_itself_is_no_object_and_others_are() {
+    fn markers_are_objects_and_directories_lead_further_down() {
         let question = Question::new("p/", request(b"", Depth::One));
-        let page = question
-            .page(document("", &["p/", "p/d/"], &["p/d/"], "").as_bytes())
-            .unwrap();
-        assert_eq!(keys(&page), [b"d/"]);
-        assert_eq!(page.prefixes, [b"d/"]);
+        let listed = document("", &["p/", "p/d/"], &["p/d/", "p//"], "");
+        let page = question.page(listed.as_bytes()).unwrap();
+        assert_eq!(keys(&page), [&b""[..], b"d/"]);
+        assert_eq!(page.prefixes, [&b"d/"[..], b"/"]);
+        for circle in ["p/", "p", "q/", ""] {
+            let listed = document("", &[], &[circle], "");
+            assert!(question.page(listed.as_bytes()).is_err(), "{circle}");
+        }
     }
 
     #[test]
