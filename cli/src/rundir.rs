@@ -181,6 +181,20 @@ impl RunDir {
             .ok()
     }
 
+    /// Says what is mounted, in one step for who reads it. For the process that has
+    /// claimed it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn publish(&self, state: &State) -> Result<(), Error> {
+        let path = self.path.join(STATE);
+        let draft = self.path.join("state.json.new");
+        let text = serde_json::to_vec_pretty(state).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&draft, text))
+            .and_then(|()| fs::rename(&draft, &path))
+            .map_err(|source| Error::Io { path, source })
+    }
+
     /// Takes it for this process, and clears what a dead one left.
     ///
     /// # Errors
@@ -253,19 +267,6 @@ impl Claim {
     pub fn dir(&self) -> &RunDir {
         &self.dir
     }
-
-    /// Says what is mounted, in one step for who reads it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn publish(&self, state: &State) -> Result<(), Error> {
-        let path = self.dir.path.join(STATE);
-        let draft = self.dir.path.join("state.json.new");
-        let text = serde_json::to_vec_pretty(state).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&draft, text))
-            .and_then(|()| fs::rename(&draft, &path))
-            .map_err(|source| Error::Io { path, source })
-    }
 }
 
 impl Drop for Claim {
@@ -320,7 +321,7 @@ mod tests {
         assert!(dir.is_alive());
         assert_eq!(dir.pid(), Some(std::process::id()));
         assert_eq!(dir.state(), None);
-        claim.publish(&state()).unwrap();
+        dir.publish(&state()).unwrap();
         assert_eq!(dir.state(), Some(state()));
         assert_eq!(RunDir::all(base.path()).unwrap().len(), 1);
         drop(claim);

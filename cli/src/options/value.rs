@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use forebay_cache_server::eviction::PolicyKind;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -112,6 +113,15 @@ pub enum Policy {
     S3Fifo,
     /// Keeps what was read last.
     Lru,
+}
+
+impl From<Policy> for PolicyKind {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::S3Fifo => Self::S3Fifo,
+            Policy::Lru => Self::Lru,
+        }
+    }
 }
 
 /// How a log line looks.

@@ -1,0 +1,61 @@
+//! The commands: each takes its arguments and ends in an exit code.
+
+use tokio::runtime::Runtime;
+
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::exit::{Exit, Failure};
+
+mod completions;
+mod config;
+mod daemon;
+mod demo;
+mod man;
+mod mount;
+mod refresh;
+mod status;
+mod umount;
+mod versions;
+mod warmup;
+
+/// Runs the command.
+///
+/// # Errors
+/// The command's [`Failure`].
+pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Mount(args) => mount::run(args),
+        Command::Umount(args) => talk()?.block_on(umount::run(args)),
+        Command::Status(args) => talk()?.block_on(status::run(args)),
+        Command::Warmup(args) => talk()?.block_on(warmup::run(args)),
+        Command::Versions(args) => talk()?.block_on(versions::run(args)),
+        Command::Refresh(args) => talk()?.block_on(refresh::run(args)),
+        Command::Demo(args) => demo::run(args),
+        Command::Config(args) => match &args.command {
+            ConfigCommand::Print(args) => config::print(args),
+        },
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    }
+}
+
+/// A runtime for a command that talks to a mount: one thread is plenty.
+fn talk() -> Result<Runtime, Failure> {
+    built(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build(),
+    )
+}
+
+/// A runtime for a process that serves a mount.
+fn serve() -> Result<Runtime, Failure> {
+    built(
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build(),
+    )
+}
+
+fn built(runtime: std::io::Result<Runtime>) -> Result<Runtime, Failure> {
+    runtime.map_err(|error| Failure::new(Exit::Failed, error))
+}

@@ -1,0 +1,126 @@
+//! `forebay umount`.
+//!
+//! The process that serves the mount is asked to end it. Nothing here waits on the mount
+//! itself: if the process does not answer, the mount is detached without it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use forebay_fuse_client::{Unmount, mount_at, unmount};
+use forebay_proto::mount::v1::StopRequest;
+
+use crate::args::OneMount;
+use crate::control_client::{self, Found, Mounted, failure, not_mounted};
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::rundir::{self, RunDir};
+
+/// An answer takes as long as reads under way take to be told off.
+const ANSWER: Duration = Duration::from_secs(10);
+/// What has been fetched is written to the disk in this time, or the user waits no longer.
+const WRITE_BACK: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(10);
+
+pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
+    let (mountpoint, found) = control_client::find(&args.dir)?;
+    match found {
+        Found::Alive(mounted) => ask(&mounted).await,
+        Found::Starting { pid } => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
+            let text = format!("{} is still being mounted{pid}", mountpoint.display());
+            Err(Failure::new(Exit::NotMounted, text).next("end that process with Ctrl-C or kill"))
+        }
+        Found::Dead(_) => clean_up(&mountpoint),
+        Found::Nothing => strange(&mountpoint),
+    }
+}
+
+/// Asks the process, and takes the mount away if it does not answer.
+async fn ask(mounted: &Mounted) -> Result<(), Failure> {
+    let stopping = async {
+        let mut control = mounted.connect().await?;
+        control
+            .stop(StopRequest {})
+            .await
+            .map_err(|status| failure(&status))
+    };
+    let Ok(answer) = tokio::time::timeout(ANSWER, stopping).await else {
+        return without_an_answer(mounted).await;
+    };
+    let busy = answer?.into_inner().busy;
+    if busy {
+        note(
+            &mounted.mountpoint,
+            "was in use; files that are still open answer with errors now",
+        )?;
+    }
+    until_gone(&mounted.dir).await;
+    Ok(())
+}
+
+/// The process hangs, or writes a lot of cache to a slow disk.
+async fn without_an_answer(mounted: &Mounted) -> Result<(), Failure> {
+    if is_forebay(&mounted.mountpoint)? {
+        unmount(&mounted.mountpoint, Unmount::Detach)?;
+        let pid = mounted
+            .dir
+            .pid()
+            .map_or_else(|| "it".to_owned(), |pid| format!("process {pid}"));
+        return note(
+            &mounted.mountpoint,
+            &format!("was detached; {pid} does not answer"),
+        );
+    }
+    note(
+        &mounted.mountpoint,
+        "is unmounted; its cache is still being written",
+    )?;
+    until_gone(&mounted.dir).await;
+    Ok(())
+}
+
+/// A mount right after this one can have the same cache directory.
+async fn until_gone(dir: &RunDir) {
+    let deadline = Instant::now() + WRITE_BACK;
+    while dir.is_alive() && Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The process is dead: what it left is taken away.
+fn clean_up(mountpoint: &Path) -> Result<(), Failure> {
+    if is_forebay(mountpoint)? {
+        unmount(mountpoint, Unmount::Detach)?;
+    }
+    drop(RunDir::claim(&rundir::base(), mountpoint)?);
+    note(
+        mountpoint,
+        "was left by a process that has gone; it is unmounted now",
+    )
+}
+
+/// Nothing is known of it; it may be a mount of a process with another run directory.
+fn strange(mountpoint: &Path) -> Result<(), Failure> {
+    if !is_forebay(mountpoint)? {
+        return Err(not_mounted(mountpoint));
+    }
+    match unmount(mountpoint, Unmount::Clean) {
+        Err(forebay_fuse_client::MountError::InUse { .. }) => {
+            unmount(mountpoint, Unmount::Detach)?;
+            note(
+                mountpoint,
+                "was in use; files that are still open answer with errors now",
+            )
+        }
+        other => Ok(other?),
+    }
+}
+
+fn is_forebay(mountpoint: &Path) -> Result<bool, Failure> {
+    let mount = mount_at(mountpoint).map_err(|error| Failure::new(Exit::Failed, error))?;
+    Ok(mount.is_some_and(|mount| mount.fs_type == "fuse.forebay"))
+}
+
+fn note(mountpoint: &Path, what: &str) -> Result<(), Failure> {
+    output::print(&format!("{} {what}\n", mountpoint.display()))
+}

@@ -1,0 +1,131 @@
+//! Commands' way to the process that serves a mount.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_proto::mount::v1::mount_control_client::MountControlClient;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::control_server::exit_of;
+use crate::exit::{Exit, Failure};
+use crate::mountpoint;
+use crate::rundir::{self, RunDir};
+
+/// A process that listens answers at once; one that does not is stopped or hangs.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is known of a mount point before anybody is asked.
+#[derive(Debug)]
+pub enum Found {
+    /// A living process serves it.
+    Alive(Mounted),
+    /// A process is still making the mount.
+    Starting {
+        /// The process, if it has said so.
+        pid: Option<u32>,
+    },
+    /// The process has gone and has left this behind.
+    Dead(RunDir),
+    /// There is nothing.
+    Nothing,
+}
+
+/// A mount with a living process.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// The mount point.
+    pub mountpoint: PathBuf,
+    /// Its run directory.
+    pub dir: RunDir,
+}
+
+/// Looks for the mount at `dir`, without touching it.
+///
+/// # Errors
+/// If `dir` is no path.
+pub fn find(dir: &Path) -> Result<(PathBuf, Found), Failure> {
+    let mountpoint = mountpoint::absolute(dir).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let dir = RunDir::of(&rundir::base(), &mountpoint);
+    let found = match (dir.is_alive(), dir.state()) {
+        (true, Some(_)) => Found::Alive(Mounted {
+            mountpoint: mountpoint.clone(),
+            dir,
+        }),
+        (true, None) => Found::Starting { pid: dir.pid() },
+        (false, _) if dir.pid().is_some() => Found::Dead(dir),
+        (false, _) => Found::Nothing,
+    };
+    Ok((mountpoint, found))
+}
+
+/// Connects to the process that serves `dir`.
+///
+/// # Errors
+/// [`Exit::NotMounted`] if none does, told by what there is instead.
+pub async fn connect(dir: &Path) -> Result<MountControlClient<Channel>, Failure> {
+    let (mountpoint, found) = find(dir)?;
+    let shown = mountpoint.display();
+    match found {
+        Found::Alive(mounted) => mounted.connect().await,
+        Found::Starting { pid } => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
+            let text = format!("{shown} is still being mounted{pid}");
+            Err(Failure::new(Exit::NotMounted, text).next("try again when it is ready"))
+        }
+        Found::Dead(_) => {
+            let text = format!("the process that served {shown} has gone");
+            let step = format!("clean up with `forebay umount {shown}`, then mount again");
+            Err(Failure::new(Exit::NotMounted, text).next(step))
+        }
+        Found::Nothing => Err(not_mounted(&mountpoint)),
+    }
+}
+
+/// Nothing of ours is at `mountpoint`.
+pub fn not_mounted(mountpoint: &Path) -> Failure {
+    let text = format!("forebay is not mounted at {}", mountpoint.display());
+    Failure::new(Exit::NotMounted, text).next("`forebay status` lists the mounts")
+}
+
+impl Mounted {
+    /// Connects to the control socket.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] if the process does not answer.
+    pub async fn connect(&self) -> Result<MountControlClient<Channel>, Failure> {
+        let socket = self.dir.control_socket();
+        // The authority is never looked at: the connector knows the way.
+        let channel = Endpoint::from_static("http://localhost")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_with_connector(tower::service_fn(move |_| {
+                let socket = socket.clone();
+                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            }))
+            .await;
+        channel.map(MountControlClient::new).map_err(|error| {
+            let pid = self
+                .dir
+                .pid()
+                .map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let text = format!(
+                "the mount at {}{pid} does not answer",
+                self.mountpoint.display()
+            );
+            Failure::new(Exit::Failed, text)
+                .next(format!("{}; see its log", crate::exit::chain(&error)))
+        })
+    }
+}
+
+/// What a refused call means for the command.
+pub fn failure(status: &tonic::Status) -> Failure {
+    match exit_of(status) {
+        Some(exit) => Failure::new(exit, status.message().to_owned()),
+        None => {
+            let text = format!("the mount's process broke off: {}", status.message());
+            Failure::new(Exit::Failed, text).next("see its log")
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The process that serves a mount: where cache, origin, manifest and FUSE meet.
+//!
+//! A mount is made from the bottom up, and what can fail without a network is tried
+//! first: run directory, mount point and `/dev/fuse`, cache directory, store, sources,
+//! listing, mount, sockets. It ends from the top down: unmount, so that nobody asks any
+//! more; end what still waits for an origin; make the cache durable; let go of the
+//! directories.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_cache_server::fill::FillConfig;
+use forebay_cache_server::node::NodeCache;
+use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
+use forebay_core::cache::Cache;
+use forebay_core::manifest::Manifest;
+use forebay_core::metric::Measured;
+use forebay_fuse_client::{DatasetFs, Mount, MountError, MountOptions, Unmount};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::cache_dir::CacheDirs;
+use crate::config::{MountConfig, TreeConfig};
+use crate::exit::{Exit, Failure};
+use crate::options::Policy;
+use crate::rundir::{Claim, RunDir};
+use crate::{control_server, http};
+
+pub mod audience;
+mod dataset;
+mod drift;
+mod gauges;
+mod selection;
+mod service;
+mod versions;
+mod warmup;
+
+pub use service::Service;
+
+use audience::Audience;
+use dataset::Opened;
+use gauges::Gauges;
+
+/// How long calls under way on the sockets may take when the process ends.
+const SOCKET_DRAIN: Duration = Duration::from_secs(5);
+
+/// How a mount ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether files were still open.
+    pub busy: bool,
+}
+
+/// Somebody who asked for the end of the mount, and waits to hear of it.
+type StopRequest = oneshot::Sender<Result<Ended, Failure>>;
+
+/// A mount that is served.
+#[derive(Debug)]
+pub struct MountProcess {
+    service: Arc<Service>,
+    stop_requests: mpsc::Receiver<StopRequest>,
+    sockets: Sockets,
+    claim: Claim,
+}
+
+/// The servers beside the mount, and how to end them.
+#[derive(Debug)]
+struct Sockets {
+    stop: CancellationToken,
+    control: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    http: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
+}
+
+impl MountProcess {
+    /// Makes the mount. When this returns, it is ready.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed; what was done before it is undone.
+    pub async fn start(
+        config: &MountConfig,
+        run_base: &Path,
+        audience: &dyn Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        tracing::info!(config = %config.summary(), "effective configuration");
+        let claim = RunDir::claim(run_base, &config.mountpoint)?;
+        preflight(config).await?;
+        let dirs = CacheDirs::prepare(&config.cache, &config.dataset)?;
+        let store = open_store(&dirs, config.cache.policy).await?;
+        let opened = dataset::open(config, &dirs, audience, cancel).await?;
+        let node = attach(&store, &opened, config.origin_timeout);
+        let endpoint =
+            http::Endpoint::bind(config.metrics.as_ref(), claim.dir().metrics_socket()).await?;
+        let control = control_server::bind(&claim.dir().control_socket())?;
+        let mount = mount(config, Arc::clone(&opened.manifest), Arc::clone(&node)).await?;
+        let (stop_sender, stop_requests) = mpsc::channel(8);
+        let service = Arc::new(Service::new(service::Parts {
+            mountpoint: config.mountpoint.clone(),
+            run_dir: claim.dir().clone(),
+            metrics: endpoint.as_ref().map(|found| found.address().to_owned()),
+            cache_dir: dirs.root.clone(),
+            node,
+            mount,
+            opened,
+            stop: stop_sender,
+        }));
+        let stop = CancellationToken::new();
+        let measured: Vec<Arc<dyn Measured>> = vec![
+            Arc::clone(service.node()) as _,
+            Arc::clone(service.origin_stats()) as _,
+            Arc::new(Gauges::new(&service)),
+        ];
+        let sockets = Sockets {
+            control: control_server::serve(control, Arc::clone(&service), stop.clone()),
+            http: endpoint.map(|endpoint| endpoint.serve(measured, stop.clone())),
+            stop,
+        };
+        service.publish()?;
+        Ok(Self {
+            service,
+            stop_requests,
+            sockets,
+            claim,
+        })
+    }
+
+    /// What is mounted.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Serves until `signal` resolves, somebody asks for the end, or the mount is taken
+    /// away; then ends.
+    ///
+    /// # Errors
+    /// If the mount cannot be taken away.
+    pub async fn serve(mut self, signal: impl Future<Output = ()>) -> Result<Ended, Failure> {
+        let mut asked_by = None;
+        tokio::select! {
+            () = signal => tracing::info!("asked to end by a signal"),
+            request = self.stop_requests.recv() => asked_by = request,
+            () = self.service.mount().wait() => tracing::info!("unmounted from outside"),
+        }
+        let ended = self.service.end().await;
+        if let Some(asker) = asked_by {
+            let told = match &ended {
+                Ok(ended) => Ok(*ended),
+                Err(failure) => Err(Failure::new(failure.exit(), failure.to_string())),
+            };
+            // Who asked may have gone; the mount has ended all the same.
+            let _ = asker.send(told);
+        }
+        self.sockets.end().await;
+        drop(self.claim);
+        ended
+    }
+}
+
+impl Sockets {
+    async fn end(self) {
+        self.stop.cancel();
+        let drained = async {
+            let control = self.control.await;
+            let http = match self.http {
+                Some(http) => http.await.map(drop),
+                None => Ok(()),
+            };
+            tracing::debug!(?control, ?http, "sockets closed");
+        };
+        if tokio::time::timeout(SOCKET_DRAIN, drained).await.is_err() {
+            tracing::warn!("calls on the control or metrics socket were cut off");
+        }
+    }
+}
+
+/// What is known to go wrong with the mount, before a listing that may take minutes.
+async fn preflight(config: &MountConfig) -> Result<(), Failure> {
+    let mountpoint = config.mountpoint.clone();
+    let checked = off_runtime(move || forebay_fuse_client::preflight(&mountpoint)).await?;
+    Ok(checked.map(drop)?)
+}
+
+async fn open_store(dirs: &CacheDirs, policy: Policy) -> Result<Arc<Store>, Failure> {
+    // Disk first: the page cache already is the memory above it. The memory tier takes
+    // what the disk cannot.
+    let disk = TierConfig::new(TierKind::Disk, &dirs.disk.dir, dirs.disk.quota);
+    let memory = dirs
+        .memory
+        .iter()
+        .map(|tier| TierConfig::new(TierKind::Memory, &tier.dir, tier.quota));
+    let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
+    config.policy = policy.into();
+    Ok(off_runtime(move || Store::open(config)).await??)
+}
+
+fn attach(store: &Arc<Store>, opened: &Opened, origin_timeout: Duration) -> Arc<NodeCache> {
+    let fill = FillConfig {
+        origin_timeout,
+        ..FillConfig::default()
+    };
+    let node = NodeCache::new(Arc::clone(store), fill, Handle::current());
+    node.attach(Arc::clone(&opened.manifest), opened.origins());
+    node
+}
+
+async fn mount(
+    config: &MountConfig,
+    manifest: Arc<Manifest>,
+    node: Arc<NodeCache>,
+) -> Result<Mount, Failure> {
+    let options = mount_options(&config.tree, &config.dataset.sources[0].url);
+    let mountpoint = config.mountpoint.clone();
+    let runtime = Handle::current();
+    let cache: Arc<dyn Cache> = node;
+    let make = move || {
+        let tree = Arc::new(DatasetFs::new(manifest, cache, &options));
+        Mount::start(tree, &mountpoint, &options, runtime)
+    };
+    Ok(off_runtime(make).await??)
+}
+
+fn mount_options(tree: &TreeConfig, dataset: &str) -> MountOptions {
+    let defaults = MountOptions::default();
+    MountOptions {
+        dataset: dataset.to_owned(),
+        uid: tree.uid.unwrap_or(defaults.uid),
+        gid: tree.gid.unwrap_or(defaults.gid),
+        file_mode: tree.file_mode,
+        dir_mode: tree.dir_mode,
+        allow_other: tree.allow_other,
+        read_ahead_kb: u32::try_from(tree.read_ahead.0 / 1024).unwrap_or(u32::MAX),
+        ..defaults
+    }
+}
+
+/// Runs what blocks on a thread for that.
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::CacheDir, error)
+    }
+}
+
+impl From<MountError> for Failure {
+    fn from(error: MountError) -> Self {
+        Self::new(Exit::Mount, error)
+    }
+}
+
+/// Takes the mount away as hard as it must: cleanly if nobody uses it, at once if
+/// somebody does.
+fn unmount(mount: &Mount) -> Result<Ended, MountError> {
+    match mount.unmount(Unmount::Clean) {
+        Ok(()) => Ok(Ended { busy: false }),
+        Err(MountError::InUse { .. }) => mount
+            .unmount(Unmount::Detach)
+            .map(|()| Ended { busy: true }),
+        // Whatever else is wrong, a mount without a process behind it is worse.
+        Err(error) => {
+            tracing::warn!(error = %crate::exit::chain(&error), "detaching after a failed unmount");
+            mount
+                .unmount(Unmount::Detach)
+                .map(|()| Ended { busy: true })
+        }
+    }
+}

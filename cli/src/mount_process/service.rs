@@ -1,0 +1,294 @@
+//! What a mount can be asked, by whoever holds its control socket.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use forebay_cache_server::node::NodeCache;
+use forebay_cache_server::origin::OriginStats;
+use forebay_core::cache::{Cache, CacheError};
+use forebay_core::manifest::Manifest;
+use forebay_fuse_client::Mount;
+use forebay_proto::mount::v1::{
+    CacheUse, Drift, OriginUse, RefreshResponse, Skipped, SkippedObject, Source, StatusResponse,
+    StopResponse, Version, VersionsResponse,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::audience::Nobody;
+use super::dataset::Opened;
+use super::{Ended, StopRequest, drift, off_runtime, unmount, versions};
+use crate::exit::{Exit, Failure};
+use crate::rundir::{RunDir, State, StateSource};
+
+/// Skipped objects that a status lists.
+const SKIPPED_LISTED: usize = 20;
+
+/// What a [`Service`] is made of.
+pub(super) struct Parts {
+    pub(super) mountpoint: PathBuf,
+    pub(super) run_dir: RunDir,
+    pub(super) metrics: Option<String>,
+    pub(super) cache_dir: PathBuf,
+    pub(super) node: Arc<NodeCache>,
+    pub(super) mount: Mount,
+    pub(super) opened: Opened,
+    pub(super) stop: mpsc::Sender<StopRequest>,
+}
+
+/// A mount and its cache, as commands see them.
+#[derive(Debug)]
+pub struct Service {
+    mountpoint: PathBuf,
+    run_dir: RunDir,
+    metrics: Option<String>,
+    cache_dir: PathBuf,
+    started: (Instant, SystemTime),
+    node: Arc<NodeCache>,
+    mount: Arc<Mount>,
+    opened: Opened,
+    current: RwLock<Arc<Manifest>>,
+    drift: Mutex<Option<Drift>>,
+    /// Held while the sources are listed: one listing at a time.
+    refreshing: tokio::sync::Mutex<()>,
+    stop: mpsc::Sender<StopRequest>,
+    ending: CancellationToken,
+}
+
+impl Service {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            mountpoint: parts.mountpoint,
+            run_dir: parts.run_dir,
+            metrics: parts.metrics,
+            cache_dir: parts.cache_dir,
+            started: (Instant::now(), SystemTime::now()),
+            node: parts.node,
+            mount: Arc::new(parts.mount),
+            current: RwLock::new(Arc::clone(&parts.opened.manifest)),
+            opened: parts.opened,
+            drift: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            stop: parts.stop,
+            ending: CancellationToken::new(),
+        }
+    }
+
+    /// The version that new opens see.
+    pub fn current(&self) -> Arc<Manifest> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The cache.
+    pub fn node(&self) -> &Arc<NodeCache> {
+        &self.node
+    }
+
+    /// What was asked of the origins.
+    pub fn origin_stats(&self) -> &Arc<OriginStats> {
+        &self.opened.stats
+    }
+
+    /// The mount.
+    pub fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// Where it is mounted.
+    pub fn mountpoint(&self) -> &std::path::Path {
+        &self.mountpoint
+    }
+
+    /// Cancelled when the mount ends.
+    pub(super) fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    /// What is mounted, how much of it is cached, and what it took.
+    ///
+    /// # Errors
+    /// If the cache does not know the version, which would be a defect.
+    pub async fn status(&self) -> Result<StatusResponse, Failure> {
+        let manifest = self.current();
+        let census = self
+            .node
+            .census(manifest.version())
+            .await
+            .map_err(of_cache)?;
+        let totals = manifest.totals();
+        let store = self.node.store().stats();
+        let drift = self
+            .drift
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Ok(StatusResponse {
+            mountpoint: self.mountpoint.to_string_lossy().into_owned(),
+            sources: sources(&manifest),
+            version: manifest.version().to_string(),
+            files: totals.files,
+            directories: totals.directories,
+            bytes: totals.bytes,
+            cached_bytes: census.bytes,
+            cached_files: census.files,
+            skipped: Some(skipped(&manifest)),
+            pid: std::process::id(),
+            origin: Some(origin_use(&self.opened.stats)),
+            corrupt_chunks: store.corrupt_chunks,
+            uptime_seconds: self.started.0.elapsed().as_secs(),
+            cache: Some(self.cache_use(store.evicted_bytes)),
+            drift,
+            metrics: self.metrics.clone().unwrap_or_default(),
+            origin_unreachable_at_mount: self.opened.origin_unreachable,
+        })
+    }
+
+    fn cache_use(&self, evicted_bytes: u64) -> CacheUse {
+        let usage = self.node.usage();
+        CacheUse {
+            dir: self.cache_dir.to_string_lossy().into_owned(),
+            capacity_bytes: usage.capacity_bytes,
+            used_bytes: usage.used_bytes,
+            evicted_bytes,
+        }
+    }
+
+    /// The stored versions, the one listed last first.
+    ///
+    /// # Errors
+    /// If their directory cannot be read.
+    pub async fn versions(&self) -> Result<VersionsResponse, Failure> {
+        let dir = self.opened.dir.clone();
+        let current = self.current().version();
+        let describe = move || -> Result<Vec<Version>, versions::Error> {
+            let mut described = Vec::new();
+            for stored in versions::all(&dir)? {
+                // A damaged one cannot be mounted; mounting it says why.
+                let Ok(manifest) = versions::open(&stored) else {
+                    continue;
+                };
+                described.push(Version {
+                    version: stored.version.to_string(),
+                    listed_unix_seconds: unix_seconds(stored.listed),
+                    files: manifest.totals().files,
+                    bytes: manifest.totals().bytes,
+                    current: stored.version == current,
+                });
+            }
+            Ok(described)
+        };
+        Ok(VersionsResponse {
+            versions: off_runtime(describe).await??,
+        })
+    }
+
+    /// Lists the sources again and shows what was found to new opens.
+    ///
+    /// # Errors
+    /// [`Exit::Source`] if they cannot be listed; the mount stays as it is.
+    pub async fn refresh(&self) -> Result<RefreshResponse, Failure> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let old = self.current();
+        let new = self.opened.list(&Nobody, &self.ending).await?;
+        if new.version() != old.version() {
+            self.node.attach(Arc::clone(&new), self.opened.origins());
+            let (mount, shown) = (Arc::clone(&self.mount), Arc::clone(&new));
+            off_runtime(move || mount.refresh(shown)).await??;
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+            self.publish()?;
+        }
+        let totals = new.totals();
+        let drift = off_runtime(move || drift::between(&old, &new)).await?;
+        *self.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift.clone());
+        Ok(RefreshResponse {
+            drift: Some(drift),
+            files: totals.files,
+            bytes: totals.bytes,
+        })
+    }
+
+    /// Asks for the end of the mount, and waits until it is unmounted and the cache is
+    /// durable.
+    ///
+    /// # Errors
+    /// If it cannot be unmounted.
+    pub async fn stop(&self) -> Result<StopResponse, Failure> {
+        let (asker, told) = oneshot::channel();
+        let ending = || Failure::new(Exit::NotMounted, "the mount is ending already");
+        self.stop.send(asker).await.map_err(|_| ending())?;
+        let ended = told.await.map_err(|_| ending())??;
+        Ok(StopResponse { busy: ended.busy })
+    }
+
+    /// Ends the mount: nobody reads any more, nobody waits any more, nothing is lost.
+    pub(super) async fn end(&self) -> Result<Ended, Failure> {
+        self.ending.cancel();
+        let mount = Arc::clone(&self.mount);
+        let unmounted = off_runtime(move || unmount(&mount)).await;
+        self.node.shutdown().await;
+        Ok(unmounted??)
+    }
+
+    /// Says in the run directory what is mounted.
+    pub(super) fn publish(&self) -> Result<(), Failure> {
+        let manifest = self.current();
+        let sources = sources(&manifest).into_iter();
+        let state = State {
+            mountpoint: self.mountpoint.to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            version: manifest.version().to_string(),
+            sources: sources
+                .map(|found| StateSource {
+                    name: found.name,
+                    url: found.url,
+                })
+                .collect(),
+            started_unix_seconds: u64::try_from(unix_seconds(self.started.1)).unwrap_or_default(),
+        };
+        Ok(self.run_dir.publish(&state)?)
+    }
+}
+
+fn sources(manifest: &Manifest) -> Vec<Source> {
+    let source = |view: forebay_core::manifest::SourceView<'_>| Source {
+        name: view.name.to_owned(),
+        url: view.url.to_owned(),
+    };
+    manifest.sources().map(source).collect()
+}
+
+fn skipped(manifest: &Manifest) -> Skipped {
+    let counts = manifest.skipped_counts().filter(|(_, count)| *count > 0);
+    Skipped {
+        total: manifest.totals().skipped,
+        by_reason: counts
+            .map(|(reason, count)| (reason.to_string(), count))
+            .collect(),
+        sample: manifest
+            .skipped()
+            .take(SKIPPED_LISTED)
+            .map(|object| SkippedObject {
+                key: object.key.escape_ascii().to_string(),
+                reason: object.reason.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn origin_use(stats: &OriginStats) -> OriginUse {
+    OriginUse {
+        requests: stats.requests(),
+        bytes: stats.bytes(),
+        errors: stats.errors_total(),
+    }
+}
+
+pub(super) fn of_cache(error: CacheError) -> Failure {
+    Failure::new(Exit::Failed, error)
+}
+
+fn unix_seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
