@@ -28,5 +28,7 @@ mod mounted;
 
 pub use fs::DatasetFs;
 pub use options::MountOptions;
-pub use session::{Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, unmount};
+pub use session::{
+    Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, preflight, unmount,
+};
 pub use stats::{FuseSnapshot, FuseStats};

@@ -39,6 +39,7 @@ use kernel_cache::KernelCache;
 
 pub use error::MountError;
 pub use mountinfo::{MountEntry, mount_at};
+pub use preflight::check as preflight;
 pub use unmount::{Unmount, unmount};
 
 /// How long waiting reads may take to be answered once they are told to stop: they need

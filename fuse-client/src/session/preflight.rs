@@ -19,7 +19,13 @@ pub(super) const HELPER: &str = "fusermount3";
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Checks what a mount needs, and returns the mount point without links.
-pub(super) fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
+///
+/// [`Mount::start`](super::Mount::start) does so itself; this is for who has long work to
+/// do before.
+///
+/// # Errors
+/// Any [`MountError`] that does not take a mount(2) to find.
+pub fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let path = std::path::absolute(mountpoint).map_err(|source| system(mountpoint, source))?;
     // First by the name alone: following it could mean to wait for a dead mount.
     refuse_mounted(&path)?;
