@@ -60,13 +60,57 @@ fn escaped(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::mount::{MountFlags, mount};
+    use rustix::thread::gettid;
+
     use super::*;
+    use crate::require::require_root_and_fuse;
+    use crate::scratch::Scratch;
+    use crate::wait::wait_until;
 
     #[test]
     fn mounts_are_told_from_directories() {
         assert!(is_mounted(Path::new("/proc")));
         assert!(!is_mounted(Path::new("/proc/self")));
         assert!(device(Path::new("/proc")).unwrap().parse::<u32>().is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_silent_file_system_gets_an_error_when_it_is_taken_down() {
+        require_root_and_fuse();
+        let scratch = Scratch::new("kernel", 1);
+        let point = scratch.dir("mnt");
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .unwrap();
+        let fd = device.as_raw_fd();
+        let options = CString::new(format!("fd={fd},rootmode=40000,user_id=0,group_id=0")).unwrap();
+        mount("silent", &point, "fuse", MountFlags::empty(), &*options).unwrap();
+        assert!(is_mounted(&point));
+        let (thread_id, told) = channel();
+        let waiting = thread::spawn({
+            let point = point.clone();
+            move || {
+                thread_id.send(gettid().as_raw_nonzero()).unwrap();
+                fs::metadata(point)
+            }
+        });
+        let state = format!("/proc/self/task/{}/stat", told.recv().unwrap());
+        let waits = || fs::read_to_string(&state).is_ok_and(|state| state.contains(") D "));
+        assert!(wait_until(Duration::from_secs(10), waits));
+        take_down(&point);
+        assert!(!is_mounted(&point));
+        assert!(wait_until(Duration::from_secs(10), || waiting.is_finished()));
+        assert!(waiting.join().unwrap().is_err());
     }
 
     #[test]
