@@ -1,0 +1,142 @@
+//! A node's cache over an origin in memory, in a directory of its own.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use forebay_cache_server::fill::FillConfig;
+use forebay_cache_server::node::NodeCache;
+use forebay_cache_server::origin::{Faulty, MemoryOrigin, Origin};
+use forebay_cache_server::store::{Store, StoreConfig, TierConfig, TierKind};
+use forebay_core::ByteRange;
+use forebay_core::cache::{Availability, Cache, CacheError, FileRef, Lease};
+use forebay_core::manifest::{Builder, Listed, Manifest, Source, VersionId};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+pub(crate) const MIB: usize = 1 << 20;
+
+/// `len` bytes that differ from chunk to chunk.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i % 251) as u8 ^ (i / MIB) as u8)
+        .collect()
+}
+
+pub(crate) struct Node {
+    pub(crate) memory: Arc<MemoryOrigin>,
+    pub(crate) origin: Arc<Faulty>,
+    pub(crate) cache: Arc<NodeCache>,
+    pub(crate) version: VersionId,
+    manifest: Arc<Manifest>,
+    config: FillConfig,
+    quota: u64,
+    dir: TempDir,
+}
+
+impl Node {
+    pub(crate) async fn start(objects: &[(&str, Vec<u8>)]) -> Self {
+        Self::start_with(objects, FillConfig::default(), 1 << 30).await
+    }
+
+    pub(crate) async fn start_with(
+        objects: &[(&str, Vec<u8>)],
+        config: FillConfig,
+        quota: u64,
+    ) -> Self {
+        let dir = TempDir::new().unwrap();
+        let memory = Arc::new(MemoryOrigin::default());
+        let origin = Arc::new(Faulty::new(Arc::clone(&memory) as Arc<dyn Origin>));
+        let manifest = Arc::new(build(dir.path(), &memory, objects));
+        let cache = open(dir.path(), quota, &config, &manifest, &origin);
+        let version = manifest.version();
+        Self {
+            memory,
+            origin,
+            cache,
+            version,
+            manifest,
+            config,
+            quota,
+            dir,
+        }
+    }
+
+    /// Stops the node in order and starts it again over the same directory.
+    pub(crate) async fn restart(&mut self) {
+        self.cache.shutdown().await;
+        let (dir, quota) = (self.dir.path(), self.quota);
+        self.cache = open(dir, quota, &self.config, &self.manifest, &self.origin);
+    }
+
+    pub(crate) async fn lease(&self, path: &str) -> Lease {
+        let entry = self
+            .manifest
+            .resolve(path.as_bytes())
+            .expect("the path is in the tree");
+        self.cache
+            .lease(FileRef {
+                version: self.version,
+                entry,
+            })
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn read(&self, path: &str, range: ByteRange) -> Result<Vec<u8>, CacheError> {
+        let lease = self.lease(path).await;
+        match self.cache.ensure(&lease, range).await? {
+            Availability::Inline(bytes) => Ok(bytes.into()),
+            Availability::Backed(backing) => {
+                let mut bytes = vec![0; range.len() as usize];
+                let at = backing.offset + range.start();
+                backing.file.read_exact_at(&mut bytes, at).unwrap();
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+fn build(dir: &Path, memory: &MemoryOrigin, objects: &[(&str, Vec<u8>)]) -> Manifest {
+    let source = Source {
+        name: String::new(),
+        url: memory.identity().to_owned(),
+    };
+    let mut builder = Builder::new(dir, vec![source]).unwrap();
+    for (key, bytes) in objects {
+        let listed = memory.put(key, bytes.clone());
+        let modified = listed
+            .modified
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_nanos() as i64;
+        let etag = listed.etag.as_str();
+        let object = Listed {
+            key: &listed.key,
+            size: listed.size,
+            modified,
+            etag,
+        };
+        builder.push(0, object).unwrap();
+    }
+    let version = builder.finish().unwrap();
+    Manifest::open(&dir.join(format!("{version}.manifest"))).unwrap()
+}
+
+fn open(
+    dir: &Path,
+    quota: u64,
+    config: &FillConfig,
+    manifest: &Arc<Manifest>,
+    origin: &Arc<Faulty>,
+) -> Arc<NodeCache> {
+    let tier = TierConfig::new(TierKind::Disk, dir.join("tier"), quota);
+    let store = Store::open(StoreConfig::new(vec![tier])).unwrap();
+    let cache = NodeCache::new(store, config.clone(), Handle::current());
+    cache.attach(
+        Arc::clone(manifest),
+        vec![Arc::clone(origin) as Arc<dyn Origin>],
+    );
+    cache
+}
