@@ -127,7 +127,7 @@ impl Cluster<'_> {
 
     fn start_osd(&self) -> Process {
         let (id, keyring) = (uuid(), self.path("keyring"));
-        self.run("ceph", &["osd", "new", &id, "0"]);
+        self.ask_mon(&["osd", "new", &id, "0"]);
         self.run(
             "ceph-osd",
             &[
@@ -141,8 +141,13 @@ impl Cluster<'_> {
             ],
         );
         let mut osd = self.daemon("ceph-osd", &["-i", "0"]);
-        osd.wait_ready(STEP, || self.run("ceph", &["osd", "stat"]).contains("1 up"));
+        osd.wait_ready(STEP, || self.ask_mon(&["osd", "stat"]).contains("1 up"));
         osd
+    }
+
+    /// Asks the monitor, but not for ever: it may be gone.
+    fn ask_mon(&self, command: &[&str]) -> String {
+        self.run("ceph", &[&["--connect-timeout", "10"], command].concat())
     }
 
     fn start_rgw(&self, endpoint: &Endpoint) -> Process {

@@ -16,7 +16,7 @@ const TAIL: usize = 30;
 
 /// Waits until the pipe to it closes, which the test's death does in whatever way the
 /// test dies, and kills the process group that it was told.
-const WATCH: &str = r#"cat >/dev/null; kill -KILL -- "-$1""#;
+const WATCH: &str = r#"cat >/dev/null; kill -s KILL -- "-$1""#;
 
 /// A program and all that it starts, killed when this is dropped or the test dies.
 #[derive(Debug)]
@@ -178,6 +178,21 @@ mod tests {
         drop(process);
         assert!(!alive(pid));
         assert!(wait_until(Duration::from_secs(5), || !alive(child)));
+    }
+
+    #[test]
+    fn a_process_whose_test_dies_is_killed() {
+        let mut child = Command::new("sleep")
+            .arg("100")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut watcher = watch(&child).unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        // As the kernel does for a process that dies.
+        drop(watcher.stdin.take());
+        assert!(watcher.wait().unwrap().success());
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]
