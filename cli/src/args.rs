@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::builder::StyledStr;
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::exit::Exit;
@@ -65,31 +66,31 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[command(override_usage = "forebay mount [OPTIONS] [SOURCE] DIR", after_help = examples::MOUNT)]
 pub struct MountArgs {
-    /// The source as a URL (left out if --source or the config file names sources), and
-    /// the directory to mount it on.
+    /// What to mount, as a URL; left out where --source or the config file names it.
     ///
     /// s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, https://host/path
     /// or file:///directory. Credentials come from the environment and from profile
     /// files, never from the command line.
-    #[arg(required = true, num_args = 1..=2, value_names = ["[SOURCE]", "DIR"])]
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub paths: Vec<PathBuf>,
+    #[arg(value_name = "SOURCE", required = true, value_hint = ValueHint::DirPath)]
+    pub source_or_dir: PathBuf,
+    /// The directory to mount it on; it must exist.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// The options.
+    #[command(flatten)]
+    pub options: MountOptions,
     /// Read options from this TOML file; a flag or an environment variable goes before.
     #[arg(long, env = "FOREBAY_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(help_heading = "Process")]
     pub config: Option<PathBuf>,
-    /// The options.
-    #[command(flatten)]
-    pub options: MountOptions,
 }
 
 impl MountArgs {
-    /// The source, if one is named by position, and the mount point.
+    /// The source, if one is named by position, and the mount point, which comes last.
     pub fn source_and_dir(&self) -> (Option<&PathBuf>, &PathBuf) {
-        match self.paths.as_slice() {
-            [source, dir, ..] => (Some(source), dir),
-            [dir] => (None, dir),
-            [] => unreachable!("the parser requires one"),
+        match &self.dir {
+            Some(dir) => (Some(&self.source_or_dir), dir),
+            None => (None, &self.source_or_dir),
         }
     }
 }
@@ -209,30 +210,26 @@ pub fn command() -> clap::Command {
 }
 
 /// Says an option's default, and not its variable: those follow one rule, which the
-/// help of `mount` states.
-fn describe(arg: clap::Arg) -> clap::Arg {
-    let long = arg.get_long().unwrap_or_default();
-    let default = DEFAULTS
-        .iter()
-        .find(|(key, _)| *key == long)
-        .map(|(_, value)| *value);
-    let is_switch =
-        arg.get_action().takes_values() && arg.get_num_args().is_some_and(|n| n.min_values() == 0);
+/// help of `mount` states. Nor the values of a switch, which everybody knows.
+fn describe(arg: Arg) -> Arg {
+    let is_switch = arg
+        .get_num_args()
+        .is_some_and(|count| count.min_values() == 0);
     let arg = arg.hide_env(true);
-    match default {
-        Some(value) if !is_switch && !matches!(arg.get_action(), ArgAction::Append) => {
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let long = arg
-                .get_long_help()
-                .map(|text| format!("{text} [default: {value}]"));
-            let arg = arg.help(format!("{help} [default: {value}]"));
-            match long {
-                Some(long) => arg.long_help(long),
-                None => arg,
-            }
-        }
-        _ => arg,
+    if is_switch {
+        return arg.hide_possible_values(true);
     }
+    let named = |(key, _): &&(&str, &str)| arg.get_long() == Some(key);
+    let Some((_, default)) = DEFAULTS.iter().find(named) else {
+        return arg;
+    };
+    let say = |text: &StyledStr| format!("{text} [default: {default}]");
+    let arg = match arg.get_long_help().map(say) {
+        Some(text) => arg.long_help(text),
+        None => arg,
+    };
+    let short = arg.get_help().map(say).unwrap_or_default();
+    arg.help(short)
 }
 
 #[cfg(test)]
@@ -286,7 +283,7 @@ mod tests {
         let args = mount("--path-style --anonymous=false s3://b /mnt");
         assert_eq!(args.options.path_style, Some(true));
         assert_eq!(args.options.anonymous, Some(false));
-        assert_eq!(args.paths.len(), 2);
+        assert!(args.dir.is_some());
     }
 
     #[test]

@@ -107,6 +107,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Error for Failure {}
+
 /// An error and its sources in one line, joined with `: `.
 ///
 /// A source that the text before it already quotes is left out: not every library

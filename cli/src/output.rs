@@ -62,13 +62,13 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {plural}", count(number))
 }
 
-/// `part` of `whole` in percent; all of nothing is 100.
+/// `part` of `whole` in percent, in steps of a tenth and never rounded up: only all is
+/// 100. All of nothing is 100, too.
 pub fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        100.0
-    } else {
-        part as f64 * 100.0 / whole as f64
+    if part >= whole {
+        return 100.0;
     }
+    (part as f64 * 1000.0 / whole as f64).floor().min(999.0) / 10.0
 }
 
 /// Rows of cells as lines with aligned columns, the first to the left and the others to
@@ -126,6 +126,14 @@ mod tests {
         assert_eq!(counted(1, "file"), "1 file");
         assert_eq!(counted(0, "file"), "0 files");
         assert_eq!(counted(2, "directory"), "2 directories");
+    }
+
+    #[test]
+    fn almost_all_is_not_a_hundred_percent() {
+        assert_eq!(percent(0, 0), 100.0);
+        assert_eq!(percent(1, 4), 25.0);
+        assert_eq!(percent(999_999_999, 1_000_000_000), 99.9);
+        assert_eq!(percent(u64::MAX - 1, u64::MAX), 99.9);
     }
 
     #[test]

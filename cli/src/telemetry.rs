@@ -63,8 +63,9 @@ impl LogConfig {
 /// # Errors
 /// If the log file cannot be opened.
 pub fn start(config: &LogConfig) -> Result<(), Error> {
-    // The filter was checked when it was parsed.
-    let filter = EnvFilter::builder().parse_lossy(&config.filter);
+    // The user's part was checked when it was parsed, and goes before ours. What fuser
+    // warns of, such as a mount that somebody else took away, the mount itself reports.
+    let filter = EnvFilter::builder().parse_lossy(format!("fuser=error,{}", config.filter));
     let file = config.open_file()?;
     let ansi = file.is_none() && io::stderr().is_terminal();
     let writer = match file {

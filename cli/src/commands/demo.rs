@@ -137,8 +137,10 @@ fn mount_config(scratch: &Scratch, endpoint: &str) -> Result<MountConfig, Failur
         origin_timeout: Some(Duration::from_secs(10)),
         ..MountOptions::default()
     };
+    let (source_or_dir, dir) = (scratch.mountpoint(), None);
     let args = MountArgs {
-        paths: vec![scratch.mountpoint()],
+        source_or_dir,
+        dir,
         config: None,
         options,
     };

@@ -134,7 +134,7 @@ fn manual(arg: &Arg) -> String {
 fn comment(text: &mut String, manual: &str) {
     for line in manual.lines() {
         for line in wrap(line, 88) {
-            push(text, format_args!("# {line}\n"));
+            push(text, format_args!("{}\n", format!("# {line}").trim_end()));
         }
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_cache_server::listing::{self, Progress};
-use forebay_cache_server::origin::{Origin, OriginStats};
+use forebay_cache_server::listing::{self, InvalidGlob, Progress};
+use forebay_cache_server::origin::{self, Origin, OriginStats};
 use forebay_cache_server::source::{self, OriginConfig, SourceSpec};
-use forebay_core::manifest::Manifest;
+use forebay_core::manifest::{self, Manifest};
 use futures::future;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ impl Opened {
         audience: &dyn Audience,
         cancel: &CancellationToken,
     ) -> Result<Arc<Manifest>, Failure> {
-        list(&self.sources, &self.config, &self.dir, audience, cancel).await
+        Ok(list(&self.sources, &self.config, &self.dir, audience, cancel).await?)
     }
 }
 
@@ -102,13 +102,14 @@ async fn newest(
     let error = match probes.await {
         Ok(_) => match list(sources, config, dir, audience, cancel).await {
             Ok(manifest) => return Ok((manifest, false)),
-            Err(failure) => return Err(failure),
+            Err(error) if error.is_out_of_reach() => Failure::from(error),
+            Err(error) => return Err(error.into()),
         },
-        Err(error @ source::Error::NoAnswer { .. }) => error,
+        Err(error @ source::Error::NoAnswer { .. }) => of_source(error),
         Err(error) => return Err(of_source(error)),
     };
     let Some(stored) = versions::all(dir)?.into_iter().next() else {
-        return Err(of_source(error));
+        return Err(error);
     };
     tracing::warn!(
         %error,
@@ -118,16 +119,56 @@ async fn newest(
     Ok((versions::open(&stored)?, true))
 }
 
+/// Why there is no new listing.
+#[derive(Debug, thiserror::Error)]
+enum ListError {
+    #[error(transparent)]
+    Glob(#[from] InvalidGlob),
+    #[error(transparent)]
+    Listing(#[from] listing::Error),
+    #[error("open the new manifest")]
+    Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    Thread(#[from] Failure),
+}
+
+impl ListError {
+    /// Whether an older listing is better than none: the origin says nothing, rather
+    /// than no.
+    fn is_out_of_reach(&self) -> bool {
+        use origin::Error::{TimedOut, Unreachable};
+        let Self::Listing(listing::Error::Source { source, .. }) = self else {
+            return false;
+        };
+        matches!(source, Unreachable { .. } | TimedOut { .. })
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Glob(error) => Self::new(Exit::Usage, error),
+            ListError::Listing(error @ listing::Error::Source { .. }) => {
+                Self::new(Exit::Source, error)
+            }
+            ListError::Listing(error @ listing::Error::Manifest { .. }) => {
+                Self::new(Exit::CacheDir, error)
+            }
+            ListError::Listing(error @ listing::Error::Cancelled) => Self::new(Exit::Failed, error),
+            ListError::Manifest(error) => Self::new(Exit::CacheDir, error),
+            ListError::Thread(failure) => failure,
+        }
+    }
+}
+
 async fn list(
     sources: &[(SourceSpec, Arc<dyn Origin>)],
     config: &DatasetConfig,
     dir: &Path,
     audience: &dyn Audience,
     cancel: &CancellationToken,
-) -> Result<Arc<Manifest>, Failure> {
-    let filter = config
-        .filter()
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
+) -> Result<Arc<Manifest>, ListError> {
+    let filter = config.filter()?;
     let progress = Progress::default();
     let cancel = cancel.child_token();
     let listing = listing::list(sources, &filter, dir, &progress, &cancel);
@@ -144,11 +185,8 @@ async fn list(
         }
     };
     audience.listed();
-    let path = versions::path(dir, version.map_err(of_listing)?);
-    let opened = off_runtime(move || Manifest::open(&path)).await?;
-    opened
-        .map(Arc::new)
-        .map_err(|error| Failure::new(Exit::CacheDir, error))
+    let path = versions::path(dir, version?);
+    Ok(Arc::new(off_runtime(move || Manifest::open(&path)).await??))
 }
 
 fn listed_so_far(progress: &Progress) -> Listed {
@@ -160,9 +198,5 @@ fn listed_so_far(progress: &Progress) -> Listed {
 }
 
 fn of_source(error: source::Error) -> Failure {
-    Failure::new(Exit::Source, error)
-}
-
-fn of_listing(error: listing::Error) -> Failure {
     Failure::new(Exit::Source, error)
 }
