@@ -26,8 +26,9 @@ pub(super) fn listed(etag: Option<&str>, modified: SystemTime) -> ETag {
 pub(super) enum Validator<'a> {
     /// Can be sent as `If-Match`.
     Strong(&'a str),
-    /// `W/"…"`: never satisfies `If-Match` (RFC 9110, 13.1.1), but can be compared.
-    Weak(&'a str),
+    /// Can only be compared. A weak ETag (`W/"…"`) never satisfies `If-Match` (RFC 9110,
+    /// 13.1.1), and a server that forgets the quotes does not recognise its own.
+    Compared(&'a str),
     /// The second of the last modification.
     Modified(i64),
     /// Only the size is known.
@@ -42,8 +43,8 @@ impl<'a> Validator<'a> {
         }
         match text {
             "" => Self::None,
-            _ if text.starts_with("W/") => Self::Weak(text),
-            _ => Self::Strong(text),
+            _ if text.starts_with('"') => Self::Strong(text),
+            _ => Self::Compared(text),
         }
     }
 
@@ -51,7 +52,7 @@ impl<'a> Validator<'a> {
     pub(super) fn if_match(self) -> Option<&'a str> {
         match self {
             Self::Strong(etag) => Some(etag),
-            Self::Weak(_) | Self::Modified(_) | Self::None => None,
+            Self::Compared(_) | Self::Modified(_) | Self::None => None,
         }
     }
 
@@ -60,7 +61,7 @@ impl<'a> Validator<'a> {
     pub(super) fn accepts(self, etag: Option<&str>, modified: Option<SystemTime>) -> bool {
         match self {
             // Some servers quote the ETag in one place and not in the other.
-            Self::Strong(pinned) | Self::Weak(pinned) => {
+            Self::Strong(pinned) | Self::Compared(pinned) => {
                 etag.is_none_or(|etag| etag.trim_matches('"') == pinned.trim_matches('"'))
             }
             Self::Modified(pinned) => modified.is_none_or(|modified| seconds(modified) == pinned),
@@ -106,11 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_etag_is_compared_and_not_sent() {
-        let etag = ETag::new("W/\"abc\"");
-        let validator = Validator::of(&etag);
-        assert_eq!(validator.if_match(), None);
-        assert!(!validator.accepts(Some("W/\"abd\""), None));
+    fn a_weak_or_unquoted_etag_is_compared_and_not_sent() {
+        for (etag, other) in [("W/\"abc\"", "W/\"abd\""), ("abc", "abd")] {
+            let etag = ETag::new(etag);
+            let validator = Validator::of(&etag);
+            assert_eq!(validator.if_match(), None);
+            assert!(validator.accepts(Some(etag.as_str()), None));
+            assert!(!validator.accepts(Some(other), None));
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::{ClientOptions, RetryConfig};
-use url::Url;
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
 
 use super::aws::parse_endpoint;
 use super::environment::Environment;
@@ -126,19 +127,29 @@ impl Parts<'_> {
         })
     }
 
+    /// The store is the server and the URL's path a prefix in it: so the library takes
+    /// the paths in a listing, which are the server's.
     pub(super) fn http(&self, url: &Url, identity: String) -> Result<Remote, Error> {
         let store = HttpBuilder::new()
-            .with_url(url.as_str())
+            .with_url(&url[..Position::BeforePath])
             .with_client_options(self.client(Some(url)))
             .with_retry(no_retry())
             .build()
             .map_err(|error| self.not_opened(&error))?;
-        let store = Arc::new(store);
+        let path = percent_decode_str(url.path().trim_matches('/')).decode_utf8();
+        let path = path.map_err(|_| Error::InvalidUrl {
+            value: self.url.to_owned(),
+            reason: "the path is not UTF-8".to_owned(),
+        })?;
         Ok(Remote {
             identity,
             lister: Lister::ByDirectory,
-            store,
-            prefix: String::new(),
+            store: Arc::new(store),
+            prefix: if path.is_empty() {
+                String::new()
+            } else {
+                format!("{path}/")
+            },
         })
     }
 

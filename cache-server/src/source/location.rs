@@ -114,8 +114,6 @@ fn parse_http(scheme: &'static str, text: &str) -> Result<Url, Error> {
         return Err(Error::CredentialsInUrl { scheme });
     }
     url.set_fragment(None);
-    // `object_store` appends keys to the path, with a slash of its own.
-    url.set_path(&url.path().trim_end_matches('/').to_owned());
     Ok(url)
 }
 
@@ -188,7 +186,7 @@ mod tests {
             Ok(Location::Gs(bucket("b", "p/")))
         );
         assert_eq!(Location::parse("az://c"), Ok(Location::Az(bucket("c", ""))));
-        let url = Url::parse("http://h:8080/d").unwrap();
+        let url = Url::parse("http://h:8080/d/").unwrap();
         assert_eq!(Location::parse("http://h:8080/d/"), Ok(Location::Http(url)));
         assert_eq!(
             Location::parse("file:///a//b/"),

@@ -9,7 +9,7 @@ use crate::origin::{self, Depth, PageRequest};
 
 /// How long the probe tries. With the five seconds that a lost connection attempt
 /// takes, and the start of a process, it stays below the promised fifteen.
-const TIMEOUT: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(6);
 
 /// See [`SourceSpec::probe`](super::SourceSpec::probe).
 pub(super) async fn probe(opener: &Opener<'_>) -> Result<(), Error> {

@@ -74,8 +74,8 @@ impl Server {
 /// Limits that make a test of a timeout short.
 fn hasty() -> OriginConfig {
     OriginConfig {
-        timeout: Duration::from_secs(2),
-        stall: Duration::from_millis(300),
+        timeout: Duration::from_secs(1),
+        stall: Duration::from_millis(200),
         ..OriginConfig::default()
     }
 }
