@@ -4,7 +4,6 @@
 //! the cache moves to the runtime together with its reply.
 
 use std::ffi::OsStr;
-use std::future::Future;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,23 +18,21 @@ use fuser::{
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use futures::FutureExt;
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::fs::error::FsError;
-use crate::fs::inode::Inode;
 use crate::fs::read::Read;
 use crate::fs::xattr::{self, XattrAnswer};
-use crate::fs::{DatasetFs, NAME_MAX, STATFS_BLOCK};
-use crate::waiters::{Requester, wait_for};
+use crate::fs::{NAME_MAX, STATFS_BLOCK};
 
 mod convert;
+mod server;
 mod service;
 
-use service::{Asked, Service};
+use server::{asked, inode, requester};
+use service::Asked;
+
+pub(crate) use server::Server;
 
 /// How long the kernel may believe what it is told: for ever, because a version never
 /// changes. 136 years is the most that fits without care about overflow.
@@ -54,88 +51,6 @@ const WANTED: [InitFlags; 4] = [
     // The parts of one large direct read are under way together.
     InitFlags::FUSE_ASYNC_DIO,
 ];
-
-/// A tree as fuser serves it.
-#[derive(Debug)]
-pub(crate) struct Server {
-    service: Arc<Service>,
-    runtime: Handle,
-    waits: TaskTracker,
-    max_background: u16,
-}
-
-impl Server {
-    /// Serves `fs`. What waits runs on `runtime`, is counted in `waits`, and ends when
-    /// `stopping` is cancelled.
-    pub(crate) fn new(
-        fs: Arc<DatasetFs>,
-        runtime: Handle,
-        stopping: CancellationToken,
-        waits: TaskTracker,
-        max_background: u16,
-    ) -> Self {
-        let service = Arc::new(Service::new(fs, stopping));
-        Self {
-            service,
-            runtime,
-            waits,
-            max_background,
-        }
-    }
-
-    fn fs(&self) -> &DatasetFs {
-        &self.service.fs
-    }
-
-    /// Answers with the outcome of `work`: at once if it is there at once.
-    fn answer<T: Send + 'static>(
-        &self,
-        asked: Asked,
-        requester: Requester,
-        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
-        reply: impl FnOnce(Result<T, Errno>) + Send + 'static,
-    ) {
-        // The cache may start tasks of its own while it is asked.
-        let _runtime = self.runtime.enter();
-        let mut work = Box::pin(work);
-        let service = Arc::clone(&self.service);
-        let finish = move |service: &Service, outcome: Result<T, FsError>| {
-            reply(outcome.map_err(|error| {
-                service.report(asked, &error);
-                convert::errno(&error)
-            }));
-        };
-        if let Some(outcome) = (&mut work).now_or_never() {
-            return finish(&service, outcome);
-        }
-        let waiting = async move {
-            let outcome = wait_for(work, requester, &service.stopping).await;
-            finish(&service, outcome);
-        };
-        self.waits.spawn_on(waiting, &self.runtime);
-    }
-
-    fn refuse(&self, operation: &'static str, inode: INodeNo, error: &FsError) -> Errno {
-        self.service.report(asked(operation, inode), error);
-        convert::errno(error)
-    }
-}
-
-fn inode(ino: INodeNo) -> Inode {
-    Inode::from_raw(ino.0)
-}
-
-fn asked(operation: &'static str, ino: INodeNo) -> Asked {
-    Asked {
-        operation,
-        inode: inode(ino),
-        range: ByteRange::new(0, 0),
-    }
-}
-
-fn requester(request: &Request) -> Requester {
-    Requester::new(request.pid())
-}
 
 fn answer_xattr(value: Result<impl AsRef<[u8]>, Errno>, room: u32, reply: ReplyXattr) {
     let value = match value {
@@ -279,15 +194,16 @@ impl Filesystem for Server {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.fs().read_directory(inode(ino), fh.0, offset, |entry| {
+        let listing = match self.fs().listing(inode(ino), fh.0) {
+            Ok(listing) => listing,
+            Err(error) => return reply.error(self.refuse("readdir", ino, &error)),
+        };
+        listing.visit(offset, |entry| {
             let kind = convert::file_type(entry.attributes.kind);
             let number = INodeNo(entry.attributes.inode.as_raw());
             !reply.add(number, entry.next, kind, OsStr::from_bytes(entry.name))
         });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(self.refuse("readdir", ino, &error)),
-        }
+        reply.ok();
     }
 
     fn readdirplus(
@@ -298,15 +214,21 @@ impl Filesystem for Server {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.fs().read_directory(inode(ino), fh.0, offset, |entry| {
+        let listing = match self.fs().listing(inode(ino), fh.0) {
+            Ok(listing) => listing,
+            Err(error) => return reply.error(self.refuse("readdirplus", ino, &error)),
+        };
+        let ttl = if listing.is_current {
+            TTL
+        } else {
+            Duration::ZERO
+        };
+        listing.visit(offset, |entry| {
             let attr = convert::file_attr(&entry.attributes);
             let name = OsStr::from_bytes(entry.name);
-            !reply.add(attr.ino, entry.next, name, &TTL, &attr, GENERATION)
+            !reply.add(attr.ino, entry.next, name, &ttl, &attr, GENERATION)
         });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(self.refuse("readdirplus", ino, &error)),
-        }
+        reply.ok();
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

@@ -46,6 +46,12 @@ pub use unmount::{Unmount, unmount};
 /// only to be scheduled.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// After so long without a read, none that was told to stop is tried again.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How long that quiet is waited for: readers of what is cached never pause.
+const SETTLE: Duration = Duration::from_millis(300);
+
 /// How long a clean unmount may take before it is taken to wait for reads under way.
 const UNMOUNT_GRACE: Duration = Duration::from_secs(1);
 
@@ -252,13 +258,7 @@ impl Mount {
     }
 
     fn detach(&self) -> Result<(), MountError> {
-        self.stopping.cancel();
-        if !poll_until(DRAIN, || self.waits.is_empty()) {
-            warn!(
-                waits = self.waits.len(),
-                "reads under way were not answered in time"
-            );
-        }
+        self.drain();
         if !self.is_mounted()? {
             debug!("detached by somebody else before");
             return Ok(());
@@ -267,6 +267,25 @@ impl Mount {
             Err(MountError::NotMounted { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    /// Ends the reads that wait, and lets those that the kernel tries again end as well:
+    /// a readahead that failed comes back as a read of one page.
+    fn drain(&self) {
+        let any_waits = !self.waits.is_empty();
+        self.stopping.cancel();
+        if !any_waits {
+            return;
+        }
+        if !poll_until(DRAIN, || self.waits.is_empty()) {
+            let waits = self.waits.len();
+            warn!(waits, "reads under way were not answered in time");
+        }
+        poll_until(SETTLE, || {
+            let reads = self.fs.stats().snapshot().reads;
+            thread::sleep(QUIET);
+            self.waits.is_empty() && self.fs.stats().snapshot().reads == reads
+        });
     }
 
     /// Whether the mount that is seen at the mount point is this one.

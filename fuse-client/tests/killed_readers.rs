@@ -4,6 +4,8 @@
 //! program of its own because a process that is just being started shares the open files
 //! of all tests beside it for a moment.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -99,7 +101,7 @@ fn mounted_never() -> Mounted {
 
 #[test]
 fn a_reader_dies_at_once_however_it_reads() {
-    // promise S-20: A process that is killed while it waits for a read, a page fault or an open dies at once.
+    // promise S-27: A process that is killed while it waits for a read, a page fault or an open dies at once.
     type Start = fn(&Path) -> Reader;
     let readers: [(&str, Start); 4] = [
         ("a buffered reader", buffered_reader),

@@ -6,7 +6,7 @@
 use forebay_core::manifest::{EntryId, Kind};
 
 use super::DatasetFs;
-use super::attr::Attributes;
+use super::attr::{Attributes, Ownership};
 use super::epoch::Node;
 use super::error::FsError;
 use super::inode::{EpochId, Inode};
@@ -33,6 +33,16 @@ pub(crate) struct OpenDirectory {
     pub(crate) cacheable: bool,
 }
 
+/// The entries of one directory of one version.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    directory: Node,
+    ownership: Ownership,
+    /// Whether the names lead to these entries from now on. In a listing of the root
+    /// that began in an older version they do not, and the kernel must not remember them.
+    pub(crate) is_current: bool,
+}
+
 impl DatasetFs {
     /// Opens a directory.
     ///
@@ -44,62 +54,37 @@ impl DatasetFs {
     /// [`FsError::NotADirectory`], [`FsError::UnknownInode`].
     pub(crate) fn open_directory(&self, inode: Inode) -> Result<OpenDirectory, FsError> {
         let node = self.directory(inode)?;
+        let handle = u64::from(node.epoch.0) + 1;
         let cacheable = inode != Inode::ROOT || self.epochs.is_first();
-        Ok(OpenDirectory {
-            handle: u64::from(node.epoch.0) + 1,
-            cacheable,
-        })
+        Ok(OpenDirectory { handle, cacheable })
     }
 
-    /// Gives `visit` the entries of a directory from `offset` on, until it returns
-    /// `false`, which it does for an entry that it has no room for.
+    /// The listing of the directory that was opened as `handle`.
     ///
     /// # Errors
     /// [`FsError::NotADirectory`], [`FsError::UnknownInode`].
-    pub(crate) fn read_directory(
-        &self,
-        inode: Inode,
-        handle: u64,
-        offset: u64,
-        mut visit: impl FnMut(DirEntry<'_>) -> bool,
-    ) -> Result<(), FsError> {
-        let node = self.listed(inode, handle)?;
-        let manifest = &*node.manifest;
-        let children = manifest
-            .children(node.entry)
-            .ok_or(FsError::NotADirectory { inode })?;
-        for (at, dot) in [(0, &b"."[..]), (1, b"..")] {
-            let entry = if at == 0 {
-                node.entry
-            } else {
-                manifest.parent(node.entry)
-            };
-            if offset <= at && !visit(self.listing_entry(&node, entry, dot, at + 1)?) {
-                return Ok(());
-            }
+    pub(crate) fn listing(&self, inode: Inode, handle: u64) -> Result<Listing, FsError> {
+        let mut directory = self.directory(inode)?;
+        let mut is_current = true;
+        if inode == Inode::ROOT
+            && let Some(begun_in) = self.epoch_of(handle)
+        {
+            is_current = begun_in.epoch == directory.epoch;
+            directory = begun_in;
         }
-        let skipped = u32::try_from(offset.saturating_sub(DOTS)).unwrap_or(u32::MAX);
-        let first = children.start.saturating_add(skipped).min(children.end);
-        for position in first..children.end {
-            let entry = EntryId(position);
-            let next = DOTS + u64::from(position - children.start) + 1;
-            if !visit(self.listing_entry(&node, entry, manifest.name(entry), next)?) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let ownership = self.ownership;
+        Ok(Listing {
+            directory,
+            ownership,
+            is_current,
+        })
     }
 
-    /// The directory that a listing is of: for the root, that of the version in which
-    /// the listing began.
-    fn listed(&self, inode: Inode, handle: u64) -> Result<Node, FsError> {
-        let begun_in = handle
-            .checked_sub(1)
-            .and_then(|epoch| u32::try_from(epoch).ok());
-        match begun_in.and_then(|epoch| self.epochs.root_of(EpochId(epoch))) {
-            Some(root) if inode == Inode::ROOT => Ok(root),
-            _ => self.directory(inode),
-        }
+    /// The root of the version in which a handle was given out; `None` if none of this
+    /// mount was.
+    fn epoch_of(&self, handle: u64) -> Option<Node> {
+        let epoch = u32::try_from(handle.checked_sub(1)?).ok()?;
+        self.epochs.root_of(EpochId(epoch))
     }
 
     fn directory(&self, inode: Inode) -> Result<Node, FsError> {
@@ -109,22 +94,42 @@ impl DatasetFs {
             _ => Err(FsError::NotADirectory { inode }),
         }
     }
+}
 
-    fn listing_entry<'a>(
-        &self,
-        directory: &Node,
-        entry: EntryId,
-        name: &'a [u8],
-        next: u64,
-    ) -> Result<DirEntry<'a>, FsError> {
-        let inode = Inode::new(directory.epoch, entry);
-        let attr = directory
-            .manifest
-            .attr(entry)
-            .ok_or(FsError::UnknownInode { inode })?;
-        Ok(DirEntry {
+impl Listing {
+    /// Gives `visit` the entries from `offset` on, until it returns `false`, which it
+    /// does for an entry that it has no room for.
+    pub(crate) fn visit(&self, offset: u64, mut visit: impl FnMut(DirEntry<'_>) -> bool) {
+        let manifest = &*self.directory.manifest;
+        let here = self.directory.entry;
+        for (at, name, entry) in [(0, &b"."[..], here), (1, b"..", manifest.parent(here))] {
+            let dot = self.entry(entry, name, at + 1);
+            if offset <= at && !dot.is_some_and(&mut visit) {
+                return;
+            }
+        }
+        let Some(children) = manifest.children(here) else {
+            return;
+        };
+        let skipped = u32::try_from(offset.saturating_sub(DOTS)).unwrap_or(u32::MAX);
+        let first = children.start.saturating_add(skipped).min(children.end);
+        for position in first..children.end {
+            let entry = EntryId(position);
+            let next = DOTS + u64::from(position - children.start) + 1;
+            let child = self.entry(entry, manifest.name(entry), next);
+            if !child.is_some_and(&mut visit) {
+                return;
+            }
+        }
+    }
+
+    fn entry<'a>(&self, entry: EntryId, name: &'a [u8], next: u64) -> Option<DirEntry<'a>> {
+        let attr = self.directory.manifest.attr(entry)?;
+        let inode = Inode::new(self.directory.epoch, entry);
+        let attributes = self.ownership.attributes(inode, attr);
+        Some(DirEntry {
             name,
-            attributes: self.ownership.attributes(inode, attr),
+            attributes,
             next,
         })
     }
@@ -138,15 +143,15 @@ mod tests {
     fn names(fs: &DatasetFs, inode: Inode, offset: u64, limit: usize) -> (Vec<String>, u64) {
         let mut names = Vec::new();
         let mut next = offset;
-        fs.read_directory(inode, 0, offset, |entry| {
+        let listing = fs.listing(inode, 0).expect("a directory");
+        listing.visit(offset, |entry| {
             if names.len() == limit {
                 return false;
             }
             names.push(String::from_utf8_lossy(entry.name).into_owned());
             next = entry.next;
             true
-        })
-        .expect("a directory");
+        });
         (names, next)
     }
 
@@ -191,11 +196,11 @@ mod tests {
         let (_fixture, fs) = fs_with(FILES);
         let dir = fs.lookup(Inode::ROOT, b"dir").expect("there").inode;
         let mut inodes = Vec::new();
-        fs.read_directory(dir, 0, 0, |entry| {
+        let listing = fs.listing(dir, 0).expect("a directory");
+        listing.visit(0, |entry| {
             inodes.push(entry.attributes.inode);
             inodes.len() < 2
-        })
-        .expect("a directory");
+        });
         assert_eq!(inodes, [dir, Inode::ROOT]);
     }
 
@@ -207,13 +212,20 @@ mod tests {
         fs.refresh(fixture.version(&[("other", b"x")]))
             .expect("a new version");
         let mut seen = Vec::new();
-        fs.read_directory(Inode::ROOT, opened.handle, 2, |entry| {
+        let listing = fs.listing(Inode::ROOT, opened.handle).expect("the root");
+        listing.visit(2, |entry| {
             seen.push(entry.name.to_vec());
             true
-        })
-        .expect("the root");
+        });
+        assert!(!listing.is_current);
         assert_eq!(seen, [&b"dir"[..], b"empty", b"file"]);
-        assert!(!fs.open_directory(Inode::ROOT).expect("the root").cacheable);
+        let later = fs.open_directory(Inode::ROOT).expect("the root");
+        assert!(!later.cacheable);
+        assert!(
+            fs.listing(Inode::ROOT, later.handle)
+                .expect("the root")
+                .is_current
+        );
     }
 
     #[test]

@@ -16,6 +16,15 @@ pub enum MountError {
         /// What opening the device gave.
         source: io::Error,
     },
+    /// There is a FUSE device, but not for this process.
+    #[error(
+        "/dev/fuse may not be opened: run as root, open it to this user (chmod 666 /dev/fuse), \
+         or in a container pass the device in (docker run --device /dev/fuse --cap-add SYS_ADMIN)"
+    )]
+    DeviceDenied {
+        /// What opening the device gave.
+        source: io::Error,
+    },
     /// The process may not mount, and no helper may do it for the process.
     #[error(
         "not permitted to mount on {}: run as root, install fusermount3 (package fuse3), \

@@ -20,6 +20,9 @@ use crate::fuse::Server;
 /// kernel knows are looked up again at their next use. fuser 0.18 does not know it.
 const NOTIFY_INC_EPOCH: u32 = 8;
 
+/// A name that may exist or not.
+const ANY_NAME: &str = ".forebay";
+
 /// The caches that the kernel keeps for one mount.
 #[derive(Debug)]
 pub(super) struct KernelCache {
@@ -37,7 +40,11 @@ impl KernelCache {
     }
 
     /// Makes the kernel ask again for the root and for what its names lead to.
+    ///
+    /// The tree must show the new version already: what is asked from then on is answered
+    /// rightly, and what was asked before is waited for and then forgotten.
     pub(super) fn switch_root(&self, change: &Change) -> io::Result<()> {
+        self.await_lookups()?;
         self.forget_root()?;
         match self.forget_all_names() {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -46,6 +53,13 @@ impl KernelCache {
             }
             other => other,
         }
+    }
+
+    /// Waits until the kernel has taken in all answers to look-ups and listings of the
+    /// root that were under way: forgetting any name locks the root against them.
+    fn await_lookups(&self) -> io::Result<()> {
+        self.notifier
+            .inval_entry(INodeNo::ROOT, OsStr::new(ANY_NAME))
     }
 
     /// The root's attributes and the listing that the kernel keeps of it.

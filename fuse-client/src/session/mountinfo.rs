@@ -45,8 +45,7 @@ fn find(table: &[u8], path: &Path) -> Option<MountEntry> {
     let lines = table.split(|byte| *byte == b'\n');
     lines
         .filter_map(parse)
-        .filter(|entry| entry.mountpoint == path)
-        .last()
+        .rfind(|entry| entry.mountpoint == path)
 }
 
 /// A line is `id parent major:minor root mountpoint options [tag]... - type source more`.

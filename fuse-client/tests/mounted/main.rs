@@ -1,5 +1,7 @@
 //! Real mounts, read by this process.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../support/memory_cache.rs"]
 #[expect(dead_code, reason = "each test program needs a part of it")]
 mod memory_cache;
@@ -11,6 +13,7 @@ mod read_only;
 mod reading;
 mod refresh;
 mod refused;
+mod semantics;
 mod tree;
 mod unmount;
 mod xattrs;

@@ -14,7 +14,7 @@ const EROFS: i32 = 30;
 
 #[test]
 fn every_change_is_refused_with_erofs() {
-    // promise S-07: The tree is read-only: whatever would change it fails with EROFS.
+    // promise S-21: The tree is read-only: whatever would change it fails with EROFS.
     let mounted = Mounted::new(&[("file", b"bytes"), ("dir/inner", b"x")]);
     let path = |name| mounted.path(name);
     let now = Timespec {

@@ -8,11 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use forebay_core::ErrorKind;
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::memory_cache::Serve;
 use crate::mounted::Mounted;
+use crate::semantics;
 
 /// Bytes that differ from place to place, and are never zero.
 fn content(len: usize) -> Vec<u8> {
@@ -39,7 +41,7 @@ fn errno(result: std::io::Result<impl std::fmt::Debug>) -> i32 {
 
 #[test]
 fn every_offset_and_length_reads_the_objects_bytes() {
-    // promise S-03: A read returns the bytes of the object at that place, all that were asked for except at the end of the file.
+    // promise S-10: A read returns the bytes of the object at that place, all that were asked for except at the end of the file.
     let bytes = content(3 * 4096 + 17);
     let mounted = Mounted::new(&[("file", &bytes)]);
     for serve in [Serve::Backed, Serve::Inline, Serve::Later(Duration::ZERO)] {
@@ -81,7 +83,7 @@ fn a_large_file_reads_whole_in_every_way() {
 
 #[test]
 fn a_mapped_file_has_the_objects_bytes() {
-    // promise S-04: A file can be mapped for reading, and the mapping has the object's bytes.
+    // promise S-11: A file can be mapped for reading, and the mapping has the object's bytes.
     let bytes = content((2 << 20) + 5000);
     let mounted = Mounted::new(&[("file", &bytes)]);
     mounted
@@ -106,6 +108,7 @@ fn mapped(file: &File, len: usize) -> Vec<u8> {
 
 #[test]
 fn seeking_and_the_end_of_the_file_behave_as_on_disk() {
+    // promise S-12: A file has no holes, and an empty object is an empty file.
     let mounted = Mounted::new(&[("file", b"0123456789"), ("empty", b"")]);
     let mut file = File::open(mounted.path("file")).unwrap();
     let mut rest = String::new();
@@ -140,7 +143,7 @@ fn many_readers_of_one_file_get_the_same_bytes() {
 
 #[test]
 fn pages_stay_cached_from_one_open_to_the_next() {
-    // promise S-13: What was read stays in the page cache: reading it again, also after opening it again, asks nobody.
+    // promise S-16: What was read stays in the page cache: reading it again, also after opening it again, asks nobody.
     let bytes = content(100_000);
     let mounted = Mounted::new(&[("file", &bytes)]);
     assert!(fs::read(mounted.path("file")).unwrap() == bytes);
@@ -154,35 +157,42 @@ fn pages_stay_cached_from_one_open_to_the_next() {
 
 #[test]
 fn a_failed_read_says_why_and_a_later_one_succeeds() {
-    // promise S-14: A read that fails has one of these errno: EIO, ESTALE, EACCES, ENOENT; see the table.
+    // promise S-22: A read that fails has the errno that the table below gives for its cause.
+    // promise S-23: A read that failed can be repeated, and succeeds once its cause is gone.
     let mounted = Mounted::new(&[("file", b"bytes")]);
-    let file = File::open(mounted.path("file")).unwrap();
-    for (kind, expected) in [
-        (ErrorKind::Stale, 116),
-        (ErrorKind::PermissionDenied, 13),
-        (ErrorKind::NotFound, 2),
-        (ErrorKind::TimedOut, 5),
-        (ErrorKind::Unavailable, 5),
-        (ErrorKind::Throttled, 5),
-        (ErrorKind::Corrupt, 5),
-        (ErrorKind::NoSpace, 5),
-        (ErrorKind::Internal, 5),
-    ] {
+    let buffered = File::open(mounted.path("file")).unwrap();
+    let direct = direct(&mounted.path("file"));
+    for kind in semantics::KINDS {
         mounted.fixture.serve("file", Serve::Fail(kind));
-        // The kernel hides the cause of a failed page; a direct read is told.
-        let read = direct(&mounted.path("file")).read(&mut [0; 5]);
-        assert_eq!(errno(read), expected, "{kind:?}");
-        file.read_at(&mut [0; 5], 0).expect_err("scripted");
+        for file in [&buffered, &direct] {
+            let error = file.read_at(&mut [0; 5], 0).expect_err("scripted");
+            assert_eq!(error.raw_os_error(), Some(kind.errno()), "{kind:?}");
+        }
     }
     mounted.fixture.serve("file", Serve::Backed);
-    let mut buffer = [0; 5];
-    file.read_exact_at(&mut buffer, 0).unwrap();
-    assert_eq!(&buffer, b"bytes");
+    for file in [&buffered, &direct] {
+        let mut buffer = [0; 5];
+        file.read_exact_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer, b"bytes");
+    }
+}
+
+#[test]
+fn locks_are_seen_by_whoever_has_the_file_open() {
+    // promise S-17: Advisory locks work between the processes of one machine.
+    let mounted = Mounted::new(&[("file", b"bytes")]);
+    let open = || File::open(mounted.path("file")).unwrap();
+    let (first, second) = (open(), open());
+    flock(&first, FlockOperation::LockExclusive).unwrap();
+    let busy = flock(&second, FlockOperation::NonBlockingLockShared);
+    assert_eq!(busy, Err(Errno::WOULDBLOCK));
+    flock(&first, FlockOperation::Unlock).unwrap();
+    flock(&second, FlockOperation::NonBlockingLockShared).unwrap();
 }
 
 #[test]
 fn bytes_that_are_missing_in_the_cache_are_an_error_and_never_zeros() {
-    // promise S-05: A byte that cannot be had is an error; it is never replaced by a zero or by a byte of another version.
+    // promise S-13: A byte that cannot be had is an error; it is never replaced by a zero or by a byte of another version.
     let bytes = content(8192);
     let mounted = Mounted::new(&[("file", &bytes)]);
     mounted.fixture.serve("file", Serve::CutShort);

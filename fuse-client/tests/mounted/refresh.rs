@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forebay_fuse_client::Refreshed;
+use forebay_fuse_client::{MountOptions, Refreshed};
 
-use crate::memory_cache::Serve;
+use crate::memory_cache::{Fixture, Serve};
 use crate::mounted::Mounted;
 
 const OLD: &[(&str, &[u8])] = &[
@@ -39,7 +39,7 @@ fn names(mounted: &Mounted, dir: &str) -> Vec<String> {
 
 #[test]
 fn new_opens_see_the_new_version_and_only_that() {
-    // promise S-15: After a refresh, every path that is looked up from the root on leads to the new version.
+    // promise S-18: After a refresh, every path that is looked up from the root on leads to the new version.
     let mounted = Mounted::new(OLD);
     // Let the kernel know the old version well, its absent names included.
     for path in ["changed", "dir/changed", "dir/gone", "same", "to-dir"] {
@@ -71,7 +71,7 @@ fn new_opens_see_the_new_version_and_only_that() {
 
 #[test]
 fn open_files_and_directories_keep_their_version() {
-    // promise S-16: An open file, a mapping and a working directory keep the version in which they were found, for as long as they are held.
+    // promise S-19: An open file, a mapping and a working directory keep the version in which they were found, for as long as they are held.
     let mounted = Mounted::new(OLD);
     let file = File::open(mounted.path("changed")).unwrap();
     let dir = File::open(mounted.path("dir")).unwrap();
@@ -111,6 +111,7 @@ fn the_same_version_again_changes_nothing() {
 fn a_version_can_come_back() {
     let mounted = Mounted::new(OLD);
     let inode = fs::metadata(mounted.path("changed")).unwrap().ino();
+    let _held = File::open(mounted.path("dir")).unwrap();
     mounted.mount.refresh(mounted.fixture.version(NEW)).unwrap();
     assert_eq!(
         fs::read(mounted.path("changed")).unwrap(),
@@ -118,13 +119,17 @@ fn a_version_can_come_back() {
     );
     mounted.mount.refresh(mounted.fixture.version(OLD)).unwrap();
     assert_eq!(fs::read(mounted.path("changed")).unwrap(), b"old bytes");
+    assert_eq!(
+        fs::read(mounted.path("dir/changed")).unwrap(),
+        b"old inner bytes"
+    );
     assert_eq!(fs::metadata(mounted.path("changed")).unwrap().ino(), inode);
     fs::metadata(mounted.path("added")).unwrap_err();
 }
 
 #[test]
 fn no_read_open_file_or_walk_mixes_versions_while_they_change() {
-    // promise S-06: One read, one open file and one path from the root down never mix two versions.
+    // promise S-14: One read, one open file and one path from the root down never mix two versions.
     let contents: Vec<Vec<u8>> = (1..=6u8).map(|version| vec![version; 300_000]).collect();
     let files = |content: &'static [u8]| -> Vec<(&'static str, &'static [u8])> {
         vec![("dir/file", content), ("file", content)]
@@ -165,27 +170,31 @@ fn no_read_open_file_or_walk_mixes_versions_while_they_change() {
     assert!(fs::read(mounted.path("file")).unwrap() == contents[5]);
 }
 
-fn empty_files(names: &[String]) -> Vec<(&str, &[u8])> {
-    names.iter().map(|name| (&**name, &b""[..])).collect()
-}
-
 #[test]
 fn a_listing_of_the_root_that_has_begun_stays_with_its_version() {
-    let old: Vec<String> = (0..400).map(|n| format!("old-{n}")).collect();
-    let new: Vec<String> = (0..400).map(|n| format!("new-{n}")).collect();
-    let mounted = Mounted::new(&empty_files(&old));
+    let names_of =
+        |prefix: &str| -> Vec<String> { (0..4000).map(|n| format!("{prefix}-{n}")).collect() };
+    let (old, new) = (names_of("old"), names_of("new"));
+    let fixture = Fixture::new();
+    let listed =
+        |names: &[String]| fixture.manifest(names.iter().map(|name| (name.as_bytes(), &b""[..])));
+    let (old_version, new_version) = (listed(&old), listed(&new));
+    let mounted = Mounted::with(fixture, old_version, &MountOptions::default());
     let mut listing = fs::read_dir(mounted.mount.mountpoint()).unwrap();
     let first = listing.next().unwrap().unwrap();
-    mounted
-        .mount
-        .refresh(mounted.fixture.version(&empty_files(&new)))
-        .unwrap();
+    // Whoever looks up what it lists gets the attributes along with the listing.
+    first.metadata().unwrap();
+    mounted.mount.refresh(new_version).unwrap();
     let rest: Vec<String> = listing
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(rest.len() + 1, 400);
+    assert_eq!(rest.len() + 1, 4000);
     assert!(first.file_name().to_str().unwrap().starts_with("old-"));
     assert!(rest.iter().all(|name| name.starts_with("old-")));
+    // What it listed leads nowhere any more.
+    for name in &rest {
+        fs::metadata(mounted.path(name)).unwrap_err();
+    }
     assert!(
         names(&mounted, "")
             .iter()

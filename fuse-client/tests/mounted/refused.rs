@@ -11,6 +11,8 @@ use rustix::mount::UnmountFlags;
 use crate::memory_cache::Fixture;
 use crate::mounted::{Mounted, until};
 
+const ENOTCONN: i32 = 107;
+
 fn try_mount(at: &Path) -> Result<Mount, MountError> {
     let fixture = Fixture::new();
     let options = MountOptions::default();
@@ -79,9 +81,12 @@ fn abort(mounted: &Mounted) {
 
 #[test]
 fn a_mount_that_lost_its_process_is_named_and_can_be_cleared_away() {
+    // promise S-31: When the process that serves a mount has died, whatever needs it fails with ENOTCONN and does not hang; `forebay umount` takes the mount away.
     let mounted = Mounted::new(&[("file", b"x")]);
     abort(&mounted);
     let mountpoint = mounted.mount.mountpoint();
+    let error = fs::read(mounted.path("file")).expect_err("nobody serves it");
+    assert_eq!(error.raw_os_error(), Some(ENOTCONN));
     let error = try_mount(mountpoint).expect_err("stale");
     assert!(matches!(error, MountError::StaleMount { .. }), "{error}");
     assert!(error.to_string().contains("run forebay umount"), "{error}");

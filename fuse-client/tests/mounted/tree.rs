@@ -85,6 +85,38 @@ fn odd_names_are_listed_and_found_as_they_are() {
 }
 
 #[test]
+fn keys_that_are_no_paths_have_the_names_that_were_made_up_for_them() {
+    // promise S-03: A key that is not a path appears under the name that the table below gives it.
+    let fixture = Fixture::new();
+    let objects: [(&[u8], &[u8]); 8] = [
+        (b"a", b"1"),
+        (b"a/b", b"22"),
+        (b"c//d", b"333"),
+        (b"marker/", b""),
+        (b"full/", b"4444"),
+        (b"./dot", b""),
+        (b"x/../y", b""),
+        (b"nul\0byte", b""),
+    ];
+    let manifest = fixture.manifest(objects.into_iter());
+    let mounted = Mounted::with(fixture, manifest, &MountOptions::default());
+    let expected: BTreeMap<Vec<u8>, Option<u64>> = [
+        ("a", None),
+        ("a.forebay-object", Some(1)),
+        ("a/b", Some(2)),
+        ("c", None),
+        ("c/.forebay-empty", None),
+        ("c/.forebay-empty/d", Some(3)),
+        ("full", None),
+        ("full/.forebay-empty", Some(4)),
+        ("marker", None),
+    ]
+    .map(|(path, size)| (path.as_bytes().to_vec(), size))
+    .into();
+    assert_eq!(walk(mounted.mount.mountpoint()), expected);
+}
+
+#[test]
 fn names_that_do_not_exist_are_not_found_however_often_they_are_asked_for() {
     let mounted = Mounted::new(&[("file", b"x"), ("dir/inner", b"y")]);
     for _ in 0..2 {
@@ -110,8 +142,8 @@ fn names_that_do_not_exist_are_not_found_however_often_they_are_asked_for() {
 
 #[test]
 fn attributes_are_those_of_the_listing_and_the_options() {
-    // promise S-08: Size and modification time are those of the listing; access and change time equal the modification time.
-    // promise S-09: Owner and permission bits are those of the mount's options, the same for all files and the same for all directories.
+    // promise S-06: Size and modification time are those of the listing; access and change time equal the modification time.
+    // promise S-07: Owner and permission bits are those of the mount's options, the same for all files and the same for all directories.
     let fixture = Fixture::new();
     let manifest = fixture.version(&[("dir/file", &[0u8; 1000][..])]);
     let options = MountOptions {
@@ -124,6 +156,7 @@ fn attributes_are_those_of_the_listing_and_the_options() {
     let mounted = Mounted::with(fixture, manifest, &options);
     let file = fs::metadata(mounted.path("dir/file")).unwrap();
     assert_eq!((file.len(), file.blocks(), file.nlink()), (1000, 2, 1));
+    assert_eq!(file.blksize(), 128 << 10);
     assert_eq!(
         (file.uid(), file.gid(), file.mode()),
         (1234, 2345, 0o100_640)
@@ -149,7 +182,7 @@ fn attributes_are_those_of_the_listing_and_the_options() {
 
 #[test]
 fn inode_numbers_are_positions_and_the_same_in_every_mount() {
-    // promise S-10: A file has the same inode number in every mount of the same version, and no two entries of a mount share one.
+    // promise S-05: A file has the same inode number in every mount of the same version, and no two entries of a mount share one.
     let files: &[(&str, &[u8])] = &[("b/x", b"1"), ("a", b"2"), ("b/y", b"3")];
     let numbers = || {
         let mounted = Mounted::new(files);
@@ -166,7 +199,7 @@ fn inode_numbers_are_positions_and_the_same_in_every_mount() {
 
 #[test]
 fn statfs_shows_a_full_file_system_of_the_datasets_size() {
-    // promise S-11: `statfs` shows the dataset's bytes and entries, and no room for more.
+    // promise S-09: `statfs` shows the dataset's bytes and entries, and no room for more.
     let mounted = Mounted::new(&[("big", &[1u8; 10_000][..]), ("dir/small", b"x")]);
     let stat = rustix::fs::statvfs(mounted.mount.mountpoint()).unwrap();
     assert_eq!((stat.f_blocks, stat.f_frsize), (3, 4096));

