@@ -207,7 +207,7 @@ impl MountConfig {
             metrics,
             log: LogConfig {
                 format: sure(said.log_format),
-                filter: sure(said.log_level),
+                filter: said.log_level,
                 file: said.log_file.map(absolute).transpose()?,
             },
             daemon: sure(said.daemon),
@@ -239,7 +239,7 @@ impl MountConfig {
             "daemon": self.daemon,
             "log-file": self.log.file,
             "log-format": self.log.format,
-            "log-level": self.log.filter,
+            "log-level": self.log.filter(),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The process that serves a mount: where cache, origin, manifest and FUSE meet.
 //!
 //! A mount is made from the bottom up, and what can fail without a network is tried
-//! first: run directory, mount point and `/dev/fuse`, cache directory, store, sources,
-//! listing, mount, sockets. It ends from the top down: unmount, so that nobody asks any
+//! first: run directory, mount point and `/dev/fuse`, cache directory, sources, store,
+//! listing, sockets, mount. It ends from the top down: unmount, so that nobody asks any
 //! more; end what still waits for an origin; make the cache durable; let go of the
 //! directories.
 
@@ -40,7 +40,7 @@ mod warmup;
 pub use service::Service;
 
 use audience::Audience;
-use dataset::Opened;
+use dataset::Sources;
 use gauges::Gauges;
 
 /// How long calls under way on the sockets may take when the process ends.
@@ -84,17 +84,21 @@ impl MountProcess {
         audience: &dyn Audience,
         cancel: &CancellationToken,
     ) -> Result<Self, Failure> {
-        tracing::info!(config = %config.summary(), "effective configuration");
-        let claim = RunDir::claim(run_base, &config.mountpoint)?;
+        RunDir::refuse_held(run_base, &config.mountpoint)?;
         preflight(config).await?;
+        let claim = RunDir::claim(run_base, &config.mountpoint)?;
         let dirs = CacheDirs::prepare(&config.cache, &config.dataset)?;
+        let sources = Sources::open(config, &dirs)?;
+        let reach = sources.probe().await?;
         let store = open_store(&dirs, config.cache.policy).await?;
-        let opened = dataset::open(config, &dirs, audience, cancel).await?;
-        let node = attach(&store, &opened, config.origin_timeout);
+        // Only now, so that what is plainly wrong is told in one line and nothing else.
+        tracing::info!(config = %config.summary(), "effective configuration");
+        let shown = sources.shown(reach, audience, cancel).await?;
+        let node = attach(&store, &shown.manifest, &sources, config.origin_timeout);
         let endpoint =
             http::Endpoint::bind(config.metrics.as_ref(), claim.dir().metrics_socket()).await?;
         let control = control_server::bind(&claim.dir().control_socket())?;
-        let mount = mount(config, Arc::clone(&opened.manifest), Arc::clone(&node)).await?;
+        let mount = mount(config, Arc::clone(&shown.manifest), Arc::clone(&node)).await?;
         let (stop_sender, stop_requests) = mpsc::channel(8);
         let service = Arc::new(Service::new(service::Parts {
             mountpoint: config.mountpoint.clone(),
@@ -103,7 +107,8 @@ impl MountProcess {
             cache_dir: dirs.root.clone(),
             node,
             mount,
-            opened,
+            sources,
+            shown,
             stop: stop_sender,
         }));
         let stop = CancellationToken::new();
@@ -195,13 +200,18 @@ async fn open_store(dirs: &CacheDirs, policy: Policy) -> Result<Arc<Store>, Fail
     Ok(off_runtime(move || Store::open(config)).await??)
 }
 
-fn attach(store: &Arc<Store>, opened: &Opened, origin_timeout: Duration) -> Arc<NodeCache> {
+fn attach(
+    store: &Arc<Store>,
+    manifest: &Arc<Manifest>,
+    sources: &Sources,
+    origin_timeout: Duration,
+) -> Arc<NodeCache> {
     let fill = FillConfig {
         origin_timeout,
         ..FillConfig::default()
     };
     let node = NodeCache::new(Arc::clone(store), fill, Handle::current());
-    node.attach(Arc::clone(&opened.manifest), opened.origins());
+    node.attach(Arc::clone(manifest), sources.origins());
     node
 }
 

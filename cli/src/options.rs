@@ -228,7 +228,7 @@ pub struct MountOptions {
     #[arg(value_enum)]
     pub log_format: Option<LogFormat>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as
-    /// info,forebay_cache_server=debug.
+    /// info,forebay_cache_server=debug; by default info, and warn at a terminal.
     #[arg(
         long,
         env = "FOREBAY_LOG_LEVEL",
@@ -241,7 +241,7 @@ pub struct MountOptions {
 
 /// The defaults that are the same on every machine, as they would stand in a config
 /// file; the others are said in the option's manual.
-pub const DEFAULTS: [(&str, &str); 12] = [
+pub const DEFAULTS: [(&str, &str); 11] = [
     ("path-style", "false"),
     ("anonymous", "false"),
     ("origin-timeout", "60s"),
@@ -255,7 +255,6 @@ pub const DEFAULTS: [(&str, &str); 12] = [
     ("read-ahead", "1MiB"),
     ("daemon", "false"),
     ("log-format", "text"),
-    ("log-level", "info"),
 ];
 
 /// The options alone, as a command line of its own.

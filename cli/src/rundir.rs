@@ -195,6 +195,21 @@ impl RunDir {
             .map_err(|source| Error::Io { path, source })
     }
 
+    /// Refuses a mount point that a living process has, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn refuse_held(base: &Path, mountpoint: &Path) -> Result<(), Error> {
+        let dir = Self::of(base, mountpoint);
+        if dir.is_alive() {
+            return Err(Error::Busy {
+                mountpoint: mountpoint.to_owned(),
+                pid: dir.pid(),
+            });
+        }
+        Ok(())
+    }
+
     /// Takes it for this process, and clears what a dead one left.
     ///
     /// # Errors
@@ -333,6 +348,8 @@ mod tests {
     fn a_second_claim_of_one_mount_point_is_refused_and_names_the_process() {
         let base = tempfile::tempdir().unwrap();
         let _held = RunDir::claim(base.path(), Path::new("/mnt/a")).unwrap();
+        assert!(RunDir::refuse_held(base.path(), Path::new("/mnt/a")).is_err());
+        assert!(RunDir::refuse_held(base.path(), Path::new("/mnt/b")).is_ok());
         let error = RunDir::claim(base.path(), Path::new("/mnt/a")).unwrap_err();
         assert!(
             error

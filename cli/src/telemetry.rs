@@ -16,8 +16,8 @@ use crate::options::LogFormat;
 pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
-    /// Levels and targets, as in `info,forebay_cache_server=debug`.
-    pub filter: String,
+    /// Levels and targets, as in `info,forebay_cache_server=debug`, if somebody said.
+    pub filter: Option<String>,
     /// The file to append to; `None` is the standard error.
     pub file: Option<PathBuf>,
 }
@@ -42,6 +42,20 @@ impl From<Error> for Failure {
 }
 
 impl LogConfig {
+    /// Levels and targets. A person at a terminal did not come to read a log; who
+    /// collects one wants to know what happened.
+    pub fn filter(&self) -> &str {
+        match &self.filter {
+            Some(filter) => filter,
+            None if self.is_terminal() => "warn",
+            None => "info",
+        }
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.file.is_none() && io::stderr().is_terminal()
+    }
+
     /// Opens the log file for appending; `None` if there is none.
     ///
     /// # Errors
@@ -65,17 +79,15 @@ impl LogConfig {
 pub fn start(config: &LogConfig) -> Result<(), Error> {
     // The user's part was checked when it was parsed, and goes before ours. What fuser
     // warns of, such as a mount that somebody else took away, the mount itself reports.
-    let filter = EnvFilter::builder().parse_lossy(format!("fuser=error,{}", config.filter));
-    let file = config.open_file()?;
-    let ansi = file.is_none() && io::stderr().is_terminal();
-    let writer = match file {
+    let filter = EnvFilter::builder().parse_lossy(format!("fuser=error,{}", config.filter()));
+    let writer = match config.open_file()? {
         Some(file) => BoxMakeWriter::new(Arc::new(file)),
         None => BoxMakeWriter::new(io::stderr),
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        .with_ansi(ansi)
+        .with_ansi(config.is_terminal())
         .with_target(false);
     // Only a second start fails, and the first one's logger is as good.
     let _ = match config.format {

@@ -6,6 +6,7 @@
 //! with the child's error.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,11 @@ pub(super) fn launch(config: &MountConfig) -> Result<(), Failure> {
         None => Stdio::null(),
     };
     let (reports, childs_end) = io::pipe().map_err(failed)?;
+    let mut words = std::env::args_os();
     // The path of this program may name another one by now.
     let mut child = Command::new("/proc/self/exe")
-        .args(std::env::args_os().skip(1))
+        .arg0(words.next().unwrap_or_default())
+        .args(words)
         .env(CHILD, "1")
         .stdin(Stdio::null())
         .stdout(childs_end)
@@ -96,6 +99,8 @@ fn wait_until_ready(reports: impl BufRead) -> Option<Report> {
 /// Leaves the parent's session and directory, so that neither its end nor an unmount of
 /// its directory touches us.
 pub(super) fn detach() {
+    // The kernel has named the process `exe`, after the link that it was started by.
+    let _ = rustix::thread::set_name(c"forebay");
     // Fails only for the leader of a process group, which a child is not.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");

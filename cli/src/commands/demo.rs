@@ -36,7 +36,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let filter = std::env::var("FOREBAY_LOG_LEVEL").unwrap_or_else(|_| "warn".into());
     telemetry::start(&LogConfig {
         format: LogFormat::Text,
-        filter,
+        filter: Some(filter),
         file: None,
     })?;
     let scratch = Scratch::new()?;
@@ -168,13 +168,13 @@ async fn read(
         Arc::clone(samples),
     );
     let reading = tokio::task::spawn_blocking(move || pass::read_all(&mountpoint, &samples));
-    let seconds = reading
+    let pass = reading
         .await
         .map_err(|error| Failure::new(Exit::Failed, error))??;
     Ok(Pass {
         name,
         origin_bytes: origin.bytes() - before,
-        ..seconds
+        ..pass
     })
 }
 

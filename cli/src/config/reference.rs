@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::options::{DEFAULTS, MountOptions};
 
 /// TOML values to show for options whose default is not one fixed value.
-const SAMPLES: [(&str, &str); 11] = [
+const SAMPLES: [(&str, &str); 12] = [
     ("endpoint", "\"http://127.0.0.1:9000\""),
     ("region", "\"us-east-1\""),
     ("include", "[\"train/**\", \"val/**\"]"),
@@ -21,6 +21,7 @@ const SAMPLES: [(&str, &str); 11] = [
     ("gid", "1000"),
     ("metrics", "\"127.0.0.1:9464\""),
     ("log-file", "\"/var/log/forebay.log\""),
+    ("log-level", "\"info\""),
 ];
 
 /// A commented config file for `forebay mount`.

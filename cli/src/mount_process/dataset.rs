@@ -1,4 +1,4 @@
-//! The dataset of a mount: its sources, and the manifest to show.
+//! The dataset of a mount: its sources, and the version to show.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,103 +20,172 @@ use crate::exit::{Exit, Failure};
 /// How often the audience hears of a listing.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// A dataset whose sources are open.
+/// The sources of a mount, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Opened {
-    /// The version to show first.
-    pub manifest: Arc<Manifest>,
-    /// Whether that version is an old one because the origin cannot be reached.
-    pub origin_unreachable: bool,
-    /// What was asked of the origins.
-    pub stats: Arc<OriginStats>,
-    /// Where its versions are stored.
-    pub dir: PathBuf,
-    sources: Vec<(SourceSpec, Arc<dyn Origin>)>,
+pub(super) struct Sources {
+    list: Vec<(SourceSpec, Arc<dyn Origin>)>,
+    stats: Arc<OriginStats>,
     config: DatasetConfig,
+    /// Where the versions are stored.
+    dir: PathBuf,
 }
 
-impl Opened {
+/// Whether sources can be listed now.
+#[derive(Debug)]
+pub(super) enum Reach {
+    /// They answer, or nobody needs them to.
+    Reached,
+    /// They do not answer, but an old listing is stored.
+    Silent(Failure),
+}
+
+/// The version that a mount shows first.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// Its manifest.
+    pub manifest: Arc<Manifest>,
+    /// Whether it is an old one because the sources do not answer.
+    pub origin_unreachable: bool,
+}
+
+impl Sources {
+    /// Opens the sources; nothing is contacted yet.
+    pub(super) fn open(config: &MountConfig, dirs: &CacheDirs) -> Result<Self, Failure> {
+        let origin = OriginConfig {
+            timeout: config.origin_timeout,
+            ..OriginConfig::default()
+        };
+        let specs = config.dataset.sources.iter();
+        let list = specs.map(|spec| Ok((spec.clone(), spec.open(&origin)?)));
+        Ok(Self {
+            list: list
+                .collect::<Result<_, source::Error>>()
+                .map_err(of_source)?,
+            stats: origin.stats,
+            config: config.dataset.clone(),
+            dir: dirs.manifests.clone(),
+        })
+    }
+
     /// The origins, in the order of the sources.
     pub(super) fn origins(&self) -> Vec<Arc<dyn Origin>> {
-        self.sources
+        self.list
             .iter()
             .map(|(_, origin)| Arc::clone(origin))
             .collect()
     }
 
-    /// Lists the sources again.
+    /// What was asked of the origins.
+    pub(super) fn stats(&self) -> &Arc<OriginStats> {
+        &self.stats
+    }
+
+    /// Where the versions are stored.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Asks each source for a sign of life, unless a stored version was asked for.
+    ///
+    /// A wrong bucket, prefix or credential is an error here, and never answered with an
+    /// old listing.
+    pub(super) async fn probe(&self) -> Result<Reach, Failure> {
+        if self.config.version.is_some() {
+            return Ok(Reach::Reached);
+        }
+        match self.answer().await {
+            Ok(()) => Ok(Reach::Reached),
+            Err(error @ source::Error::NoAnswer { .. })
+                if !versions::all(&self.dir)?.is_empty() =>
+            {
+                Ok(Reach::Silent(of_source(error)))
+            }
+            Err(error) => Err(of_source(error)),
+        }
+    }
+
+    /// One page of each source, within seconds where a listing would be patient.
+    async fn answer(&self) -> Result<(), source::Error> {
+        future::try_join_all(self.list.iter().map(|(spec, _)| spec.probe()))
+            .await
+            .map(drop)
+    }
+
+    /// The version to show: the one that was asked for; what the sources hold now; or,
+    /// where they do not answer, what they held when they were last listed, because what
+    /// is cached stays readable without them.
+    pub(super) async fn shown(
+        &self,
+        reach: Reach,
+        audience: &dyn Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Shown, Failure> {
+        let error = match (&self.config.version, reach) {
+            (Some(prefix), _) => {
+                let manifest = versions::open(&versions::matching(&self.dir, prefix)?)?;
+                return Ok(Shown {
+                    manifest,
+                    origin_unreachable: false,
+                });
+            }
+            (None, Reach::Silent(failure)) => failure,
+            (None, Reach::Reached) => match self.list_anew(audience, cancel).await {
+                Ok(manifest) => {
+                    return Ok(Shown {
+                        manifest,
+                        origin_unreachable: false,
+                    });
+                }
+                Err(error) if error.is_silence() => error.into(),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let Some(stored) = versions::all(&self.dir)?.into_iter().next() else {
+            return Err(error);
+        };
+        let version = stored.version;
+        tracing::warn!(%error, %version, "origin out of reach: mounting the version listed last");
+        Ok(Shown {
+            manifest: versions::open(&stored)?,
+            origin_unreachable: true,
+        })
+    }
+
+    /// Asks the sources for a sign of life and lists them into a new manifest.
     pub(super) async fn list(
         &self,
         audience: &dyn Audience,
         cancel: &CancellationToken,
     ) -> Result<Arc<Manifest>, Failure> {
-        Ok(list(&self.sources, &self.config, &self.dir, audience, cancel).await?)
+        self.answer().await.map_err(of_source)?;
+        Ok(self.list_anew(audience, cancel).await?)
     }
-}
 
-/// Opens the sources of `config` and finds the version to show.
-pub(super) async fn open(
-    config: &MountConfig,
-    dirs: &CacheDirs,
-    audience: &dyn Audience,
-    cancel: &CancellationToken,
-) -> Result<Opened, Failure> {
-    let origin = OriginConfig {
-        timeout: config.origin_timeout,
-        ..OriginConfig::default()
-    };
-    let specs = config.dataset.sources.iter();
-    let sources = specs.map(|spec| Ok((spec.clone(), spec.open(&origin)?)));
-    let sources = sources
-        .collect::<Result<Vec<_>, source::Error>>()
-        .map_err(of_source)?;
-    let (manifest, origin_unreachable) = match &config.dataset.version {
-        Some(prefix) => (
-            versions::open(&versions::matching(&dirs.manifests, prefix)?)?,
-            false,
-        ),
-        None => newest(&sources, &config.dataset, &dirs.manifests, audience, cancel).await?,
-    };
-    Ok(Opened {
-        manifest,
-        origin_unreachable,
-        stats: Arc::clone(&origin.stats),
-        dir: dirs.manifests.clone(),
-        sources,
-        config: config.dataset.clone(),
-    })
-}
-
-/// What the sources hold now; or, where they cannot be reached, what they held when
-/// they were last listed: what is cached stays readable without them.
-async fn newest(
-    sources: &[(SourceSpec, Arc<dyn Origin>)],
-    config: &DatasetConfig,
-    dir: &Path,
-    audience: &dyn Audience,
-    cancel: &CancellationToken,
-) -> Result<(Arc<Manifest>, bool), Failure> {
-    // A wrong bucket, prefix or credential is an error at once and never answered with
-    // an old listing.
-    let probes = future::try_join_all(config.sources.iter().map(SourceSpec::probe));
-    let error = match probes.await {
-        Ok(_) => match list(sources, config, dir, audience, cancel).await {
-            Ok(manifest) => return Ok((manifest, false)),
-            Err(error) if error.is_out_of_reach() => Failure::from(error),
-            Err(error) => return Err(error.into()),
-        },
-        Err(error @ source::Error::NoAnswer { .. }) => of_source(error),
-        Err(error) => return Err(of_source(error)),
-    };
-    let Some(stored) = versions::all(dir)?.into_iter().next() else {
-        return Err(error);
-    };
-    tracing::warn!(
-        %error,
-        version = %stored.version,
-        "origin out of reach: mounting the version that was listed last"
-    );
-    Ok((versions::open(&stored)?, true))
+    async fn list_anew(
+        &self,
+        audience: &dyn Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Manifest>, ListError> {
+        let filter = self.config.filter()?;
+        let progress = Progress::default();
+        let cancel = cancel.child_token();
+        let listing = listing::list(&self.list, &filter, &self.dir, &progress, &cancel);
+        tokio::pin!(listing);
+        let mut tick = tokio::time::interval(TELL_EVERY);
+        let version = loop {
+            tokio::select! {
+                listed = &mut listing => break listed,
+                _ = tick.tick() => {
+                    if audience.listing(listed_so_far(&progress)).is_err() {
+                        cancel.cancel();
+                    }
+                }
+            }
+        };
+        audience.listed();
+        let path = versions::path(&self.dir, version?);
+        Ok(Arc::new(off_runtime(move || Manifest::open(&path)).await??))
+    }
 }
 
 /// Why there is no new listing.
@@ -135,7 +204,7 @@ enum ListError {
 impl ListError {
     /// Whether an older listing is better than none: the origin says nothing, rather
     /// than no.
-    fn is_out_of_reach(&self) -> bool {
+    fn is_silence(&self) -> bool {
         use origin::Error::{TimedOut, Unreachable};
         let Self::Listing(listing::Error::Source { source, .. }) = self else {
             return false;
@@ -159,34 +228,6 @@ impl From<ListError> for Failure {
             ListError::Thread(failure) => failure,
         }
     }
-}
-
-async fn list(
-    sources: &[(SourceSpec, Arc<dyn Origin>)],
-    config: &DatasetConfig,
-    dir: &Path,
-    audience: &dyn Audience,
-    cancel: &CancellationToken,
-) -> Result<Arc<Manifest>, ListError> {
-    let filter = config.filter()?;
-    let progress = Progress::default();
-    let cancel = cancel.child_token();
-    let listing = listing::list(sources, &filter, dir, &progress, &cancel);
-    tokio::pin!(listing);
-    let mut tick = tokio::time::interval(TELL_EVERY);
-    let version = loop {
-        tokio::select! {
-            listed = &mut listing => break listed,
-            _ = tick.tick() => {
-                if audience.listing(listed_so_far(&progress)).is_err() {
-                    cancel.cancel();
-                }
-            }
-        }
-    };
-    audience.listed();
-    let path = versions::path(dir, version?);
-    Ok(Arc::new(off_runtime(move || Manifest::open(&path)).await??))
 }
 
 fn listed_so_far(progress: &Progress) -> Listed {

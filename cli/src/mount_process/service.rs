@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::audience::Nobody;
-use super::dataset::Opened;
+use super::dataset::{Shown, Sources};
 use super::{Ended, StopRequest, drift, off_runtime, unmount, versions};
 use crate::exit::{Exit, Failure};
 use crate::rundir::{RunDir, State, StateSource};
@@ -33,7 +33,8 @@ pub(super) struct Parts {
     pub(super) cache_dir: PathBuf,
     pub(super) node: Arc<NodeCache>,
     pub(super) mount: Mount,
-    pub(super) opened: Opened,
+    pub(super) sources: Sources,
+    pub(super) shown: Shown,
     pub(super) stop: mpsc::Sender<StopRequest>,
 }
 
@@ -47,7 +48,8 @@ pub struct Service {
     started: (Instant, SystemTime),
     node: Arc<NodeCache>,
     mount: Arc<Mount>,
-    opened: Opened,
+    sources: Sources,
+    origin_unreachable: bool,
     current: RwLock<Arc<Manifest>>,
     drift: Mutex<Option<Drift>>,
     /// Held while the sources are listed: one listing at a time.
@@ -66,8 +68,9 @@ impl Service {
             started: (Instant::now(), SystemTime::now()),
             node: parts.node,
             mount: Arc::new(parts.mount),
-            current: RwLock::new(Arc::clone(&parts.opened.manifest)),
-            opened: parts.opened,
+            current: RwLock::new(parts.shown.manifest),
+            origin_unreachable: parts.shown.origin_unreachable,
+            sources: parts.sources,
             drift: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             stop: parts.stop,
@@ -87,7 +90,7 @@ impl Service {
 
     /// What was asked of the origins.
     pub fn origin_stats(&self) -> &Arc<OriginStats> {
-        &self.opened.stats
+        self.sources.stats()
     }
 
     /// The mount.
@@ -134,13 +137,13 @@ impl Service {
             cached_files: census.files,
             skipped: Some(skipped(&manifest)),
             pid: std::process::id(),
-            origin: Some(origin_use(&self.opened.stats)),
+            origin: Some(origin_use(self.sources.stats())),
             corrupt_chunks: store.corrupt_chunks,
             uptime_seconds: self.started.0.elapsed().as_secs(),
             cache: Some(self.cache_use(store.evicted_bytes)),
             drift,
             metrics: self.metrics.clone().unwrap_or_default(),
-            origin_unreachable_at_mount: self.opened.origin_unreachable,
+            origin_unreachable_at_mount: self.origin_unreachable,
         })
     }
 
@@ -159,7 +162,7 @@ impl Service {
     /// # Errors
     /// If their directory cannot be read.
     pub async fn versions(&self) -> Result<VersionsResponse, Failure> {
-        let dir = self.opened.dir.clone();
+        let dir = self.sources.dir().to_owned();
         let current = self.current().version();
         let describe = move || -> Result<Vec<Version>, versions::Error> {
             let mut described = Vec::new();
@@ -190,9 +193,9 @@ impl Service {
     pub async fn refresh(&self) -> Result<RefreshResponse, Failure> {
         let _one_at_a_time = self.refreshing.lock().await;
         let old = self.current();
-        let new = self.opened.list(&Nobody, &self.ending).await?;
+        let new = self.sources.list(&Nobody, &self.ending).await?;
         if new.version() != old.version() {
-            self.node.attach(Arc::clone(&new), self.opened.origins());
+            self.node.attach(Arc::clone(&new), self.sources.origins());
             let (mount, shown) = (Arc::clone(&self.mount), Arc::clone(&new));
             off_runtime(move || mount.refresh(shown)).await??;
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
