@@ -7,7 +7,7 @@ use super::record::{Origin, Record};
 use super::resolve::resolve;
 use super::skipped::SkipLedger;
 use super::sort::Sorter;
-use super::{Error, Result, VersionId, key_rules, layout, path, publish};
+use super::{Error, Result, SkipReason, VersionId, key_rules, layout, path, publish};
 
 /// The sort buffer that a builder has unless told.
 const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
@@ -91,12 +91,7 @@ impl Builder {
     /// [`Error::UnknownSource`], and [`Error::Spill`], after which the builder is of no
     /// further use.
     pub fn push(&mut self, source: u16, object: Listed<'_>) -> Result<()> {
-        let Some(Source { name, .. }) = self.sources.get(usize::from(source)) else {
-            return Err(Error::UnknownSource {
-                index: source,
-                count: self.sources.len(),
-            });
-        };
+        let Source { name, .. } = Self::source_of(&self.sources, source)?;
         if let Err(reason) = key_rules::check(&object) {
             self.skips.add(source, object.key, reason);
             return Ok(());
@@ -112,6 +107,17 @@ impl Builder {
             object.modified,
             object.etag,
         )
+    }
+
+    /// Counts something of the source with this index that its listing cannot hand out
+    /// as an object, a socket in a directory for instance.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`].
+    pub fn skip(&mut self, source: u16, key: &[u8], reason: SkipReason) -> Result<()> {
+        Self::source_of(&self.sources, source)?;
+        self.skips.add(source, key, reason);
+        Ok(())
     }
 
     /// Writes the manifest to `<version>.manifest` in the builder's directory, durably.
@@ -140,6 +146,12 @@ impl Builder {
         let sections = layout::lay_out(&levels, &sources, skips, &dir).map_err(spilling)?;
         drop(levels);
         publish::publish(&sections, &dir)
+    }
+
+    fn source_of(sources: &[Source], index: u16) -> Result<&Source> {
+        let count = sources.len();
+        let unknown = Error::UnknownSource { index, count };
+        sources.get(usize::from(index)).ok_or(unknown)
     }
 
     /// Adds the directories that are there even if no object is in them.
@@ -253,6 +265,26 @@ mod tests {
         };
         let error = builder.push(1, object).unwrap_err();
         assert!(matches!(error, Error::UnknownSource { index: 1, count: 1 }));
+    }
+
+    #[test]
+    fn what_a_listing_cannot_hand_out_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = Builder::new(dir.path(), vec![source("")]).unwrap();
+        builder.skip(0, b"socket", SkipReason::NotAFile).unwrap();
+        let error = builder
+            .skip(1, b"socket", SkipReason::NotAFile)
+            .unwrap_err();
+        assert!(matches!(error, Error::UnknownSource { index: 1, count: 1 }));
+        let version = builder.finish().unwrap();
+        let path = dir.path().join(format!("{version}.manifest"));
+        let manifest = crate::manifest::Manifest::open(&path).unwrap();
+        assert_eq!(manifest.totals().skipped, 1);
+        let skipped = manifest.skipped().next().unwrap();
+        assert_eq!(
+            (skipped.key, skipped.reason),
+            (&b"socket"[..], SkipReason::NotAFile)
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@
 
 use std::ops::Range;
 
-use super::VersionId;
 use super::column::{DIRECTORY_ROW, STRINGS_PER_BLOCK};
+use super::{SkipReason, VersionId};
 use crate::checksum::crc32c;
 
 /// The length of the header.
@@ -35,8 +35,8 @@ const CRC_AT: usize = HEADER_LEN - 4;
 pub(super) const SECTIONS: usize = 15;
 
 /// The length of [`Section::Summary`]: files, directories and bytes, then the number of
-/// skipped objects for each of 8 reasons.
-pub(super) const SUMMARY_LEN: u64 = 8 * (3 + 8);
+/// skipped objects for each reason.
+pub(super) const SUMMARY_LEN: u64 = 8 * (3 + SkipReason::ALL.len() as u64);
 
 /// A part of the file, in the order in which they lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ const LISTED: usize = 1_000;
 /// How much of a skipped key is listed.
 const LISTED_KEY_BYTES: usize = 4_096;
 
-/// Why an object of a listing is not shown; the rules are those of
-/// [`key_rules`](super::key_rules).
+/// Why an object of a listing is not shown; the rules for keys are those of
+/// [`key_rules`](super::key_rules), the others are the listing's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum SkipReason {
@@ -30,11 +30,19 @@ pub enum SkipReason {
     NameTaken = 6,
     /// The listing has the key more than once, and another listed state of it is shown.
     Duplicate = 7,
+    /// A link to a directory, which could lead in a circle.
+    DirectoryLink = 8,
+    /// A link that leads nowhere, or in a circle.
+    BrokenLink = 9,
+    /// A socket, a pipe or a device.
+    NotAFile = 10,
+    /// A file or directory that may not be looked at.
+    NoPermission = 11,
 }
 
 impl SkipReason {
     /// Every reason, in the order of its stored number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::DotComponent,
         Self::NameTooLong,
         Self::KeyTooLong,
@@ -43,6 +51,10 @@ impl SkipReason {
         Self::EtagTooLong,
         Self::NameTaken,
         Self::Duplicate,
+        Self::DirectoryLink,
+        Self::BrokenLink,
+        Self::NotAFile,
+        Self::NoPermission,
     ];
 
     /// A short lower-case name, fit for a metric label or a status line.
@@ -56,6 +68,10 @@ impl SkipReason {
             Self::EtagTooLong => "etag-too-long",
             Self::NameTaken => "name-taken",
             Self::Duplicate => "duplicate",
+            Self::DirectoryLink => "directory-link",
+            Self::BrokenLink => "broken-link",
+            Self::NotAFile => "not-a-file",
+            Self::NoPermission => "no-permission",
         }
     }
 }
