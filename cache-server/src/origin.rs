@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use forebay_core::manifest::SkipReason;
 use forebay_core::{ByteRange, ETag};
 use futures::stream::BoxStream;
 
@@ -86,8 +87,8 @@ pub struct PageRequest<'a> {
 pub struct Unservable {
     /// Its key below the source's prefix.
     pub key: Vec<u8>,
-    /// What it is: "dangling link", "socket". A word from a small fixed set.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: SkipReason,
 }
 
 /// One page of a listing, in any order.

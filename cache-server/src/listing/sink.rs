@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::origin::ListedObject;
+use crate::origin::{ListedObject, Unservable};
 
-/// Batches (pages, that is) that wait for the builder.
+/// Pages that wait for the builder.
 const QUEUE: usize = 8;
 
 enum Message {
-    Objects(u16, Vec<ListedObject>),
+    Page(u16, Vec<ListedObject>, Vec<Unservable>),
     Finish,
 }
 
@@ -37,12 +37,15 @@ impl Sink {
         Self { queue, builder }
     }
 
-    /// Adds objects of a source; waits while the builder is behind.
-    pub(super) async fn push(&self, source: u16, objects: Vec<ListedObject>) -> Result<(), Closed> {
-        self.queue
-            .send(Message::Objects(source, objects))
-            .await
-            .map_err(|_| Closed)
+    /// Adds a page of a source; waits while the builder is behind.
+    pub(super) async fn push(
+        &self,
+        source: u16,
+        objects: Vec<ListedObject>,
+        unservable: Vec<Unservable>,
+    ) -> Result<(), Closed> {
+        let page = Message::Page(source, objects, unservable);
+        self.queue.send(page).await.map_err(|_| Closed)
     }
 
     /// Completes the manifest.
@@ -82,9 +85,12 @@ fn build(
     let mut builder = Builder::new(&dir, sources)?;
     while let Some(message) = messages.blocking_recv() {
         match message {
-            Message::Objects(source, objects) => {
+            Message::Page(source, objects, unservable) => {
                 for object in &objects {
                     builder.push(source, listed(object))?;
+                }
+                for Unservable { key, reason } in &unservable {
+                    builder.skip(source, key, *reason)?;
                 }
             }
             Message::Finish => return builder.finish().map(Some),

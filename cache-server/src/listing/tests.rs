@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forebay_core::manifest::Manifest;
+use forebay_core::manifest::{Manifest, SkipReason};
 use proptest::prelude::*;
 
 use super::*;
 use crate::origin::{Fault, Faulty, MemoryOrigin};
-use crate::source::Connection;
+use crate::source::{Connection, OriginConfig};
 
 fn source(name: &str, origin: Arc<dyn Origin>) -> (SourceSpec, Arc<dyn Origin>) {
     let (name, url) = (name.to_owned(), "s3://unused".to_owned());
@@ -88,6 +88,24 @@ async fn globs_see_the_path_in_the_tree_and_what_they_leave_out_is_counted() {
     assert_eq!(listed.paths(), paths(&["train/3.jpg", "train/a/1.jpg"]));
     assert_eq!(listed.count(|p| &p.filtered), 2);
     assert_eq!(listed.manifest.totals().skipped, 0);
+}
+
+#[tokio::test]
+async fn what_a_directory_has_besides_files_is_skipped_with_its_reason() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("file"), "x").unwrap();
+    std::os::unix::fs::symlink("nowhere", root.path().join("link")).unwrap();
+    let url = format!("file://{}", root.path().display());
+    let spec = SourceSpec::parse(&url, Connection::default()).unwrap();
+    let origin = spec.open(&OriginConfig::default()).unwrap();
+    let listed = listed(&[(spec, origin)], &Filter::default()).await;
+    assert_eq!(listed.paths(), paths(&["file"]));
+    let skipped = listed.manifest.skipped().next().unwrap();
+    assert_eq!(
+        (skipped.key, skipped.reason),
+        (&b"link"[..], SkipReason::BrokenLink)
+    );
+    assert_eq!(listed.count(|p| &p.unservable), 1);
 }
 
 #[tokio::test]

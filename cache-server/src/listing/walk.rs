@@ -142,14 +142,17 @@ impl Walk<'_> {
                 page
             }
         };
-        self.push(&item, page.objects).await?;
-        self.report(&item, &page.unservable);
+        let objects = self.admitted(&item, page.objects);
+        Progress::add(&self.progress.unservable, page.unservable.len() as u64);
+        // That the sink is closed is not the reason; the sink has it.
+        let taken = self.sink.push(item.source, objects, page.unservable).await;
+        taken.map_err(|_| Error::Cancelled)?;
         agenda.add(item, page.prefixes, page.next);
         Ok(())
     }
 
-    /// Passes on what the filter admits.
-    async fn push(&self, item: &Item, mut objects: Vec<ListedObject>) -> Result<(), Error> {
+    /// What the filter admits.
+    fn admitted(&self, item: &Item, mut objects: Vec<ListedObject>) -> Vec<ListedObject> {
         let (spec, _) = &self.sources[usize::from(item.source)];
         let listed = objects.len();
         let mut path = spec.name.clone().into_bytes();
@@ -166,20 +169,7 @@ impl Walk<'_> {
         Progress::add(&self.progress.filtered, (listed - objects.len()) as u64);
         Progress::add(&self.progress.objects, objects.len() as u64);
         Progress::add(&self.progress.bytes, bytes);
-        // That the sink is closed is not the reason; the sink has it.
-        self.sink
-            .push(item.source, objects)
-            .await
-            .map_err(|_| Error::Cancelled)
-    }
-
-    fn report(&self, item: &Item, unservable: &[Unservable]) {
-        let (_, origin) = &self.sources[usize::from(item.source)];
-        for Unservable { key, reason } in unservable {
-            let key = String::from_utf8_lossy(key);
-            tracing::warn!(source = origin.identity(), %key, reason, "not shown");
-        }
-        Progress::add(&self.progress.unservable, unservable.len() as u64);
+        objects
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use forebay_core::manifest::SkipReason;
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
@@ -26,7 +27,7 @@ pub(super) fn page(
         Ok(fd) => fd,
         Err(Errno::ACCESS | Errno::PERM) if !prefix.is_empty() => {
             page.unservable
-                .push(unservable(prefix.to_vec(), "directory without permission"));
+                .push(unservable(prefix.to_vec(), SkipReason::NoPermission));
             return Ok(page);
         }
         Err(error) => return Err(failed(what, error)),
@@ -79,7 +80,7 @@ fn add(
     }
     let is_link = file_type == FileType::Symlink;
     if !is_link && file_type != FileType::RegularFile {
-        page.unservable.push(unservable(key, special(file_type)));
+        page.unservable.push(unservable(key, SkipReason::NotAFile));
         return Ok(());
     }
     match statat(dir, name, AtFlags::empty()) {
@@ -90,16 +91,21 @@ fn add(
                 modified: modified(&stat),
                 etag: identity(&stat),
             }),
-            FileType::Directory => page.unservable.push(unservable(key, "link to a directory")),
-            other => page.unservable.push(unservable(key, special(other))),
+            FileType::Directory => page
+                .unservable
+                .push(unservable(key, SkipReason::DirectoryLink)),
+            other => page.unservable.push(unservable(key, SkipReason::NotAFile)),
         },
         Err(Errno::NOENT | Errno::NOTDIR) if is_link => {
-            page.unservable.push(unservable(key, "dangling link"));
+            page.unservable
+                .push(unservable(key, SkipReason::BrokenLink));
         }
-        Err(Errno::LOOP) => page.unservable.push(unservable(key, "link loop")),
+        Err(Errno::LOOP) => page
+            .unservable
+            .push(unservable(key, SkipReason::BrokenLink)),
         Err(Errno::ACCESS | Errno::PERM) => {
             page.unservable
-                .push(unservable(key, "file without permission"));
+                .push(unservable(key, SkipReason::NoPermission));
         }
         Err(error) => return vanished(error),
     }
@@ -115,17 +121,6 @@ fn vanished(error: Errno) -> Result<(), Errno> {
     }
 }
 
-fn unservable(key: Vec<u8>, reason: &'static str) -> Unservable {
+fn unservable(key: Vec<u8>, reason: SkipReason) -> Unservable {
     Unservable { key, reason }
-}
-
-fn special(file_type: FileType) -> &'static str {
-    match file_type {
-        FileType::Fifo => "pipe",
-        FileType::Socket => "socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "device",
-        FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Unknown => {
-            "special file"
-        }
-    }
 }

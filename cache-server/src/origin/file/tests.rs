@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, symlink};
 
 use forebay_core::chunk::CHUNK_SIZE;
+use forebay_core::manifest::SkipReason;
 use futures::TryStreamExt;
 
 use super::*;
@@ -105,11 +106,11 @@ async fn links_to_files_are_files_and_what_cannot_be_shown_is_reported() {
         .map(|Unservable { key, reason }| (std::str::from_utf8(key).unwrap(), *reason))
         .collect();
     let wanted = [
-        ("dangling", "dangling link"),
-        ("directory", "link to a directory"),
-        ("loop", "link loop"),
-        ("pipe", "pipe"),
-        ("socket", "socket"),
+        ("dangling", SkipReason::BrokenLink),
+        ("directory", SkipReason::DirectoryLink),
+        ("loop", SkipReason::BrokenLink),
+        ("pipe", SkipReason::NotAFile),
+        ("socket", SkipReason::NotAFile),
     ];
     assert_eq!((page.objects.len(), reported), (1, wanted.to_vec()));
 }
