@@ -9,9 +9,10 @@
 //! even with `stat`: it would wait for itself. Whatever must be known about the mount is
 //! read from the mount table instead.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// How long that quiet is waited for: readers of what is cached never pause.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// How long a clean unmount may take before it is taken to wait for reads under way.
-const UNMOUNT_GRACE: Duration = Duration::from_secs(1);
+/// How long a clean unmount may take before it is looked at whether it waits for reads.
+const UNMOUNT_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the kernel may take to end a connection.
 const END: Duration = Duration::from_secs(5);
@@ -245,16 +246,20 @@ impl Mount {
             .name("forebay-umount".to_owned())
             .spawn(unmounting)
             .map_err(|source| self.cannot_unmount(source))?;
-        let first = results.recv_timeout(UNMOUNT_GRACE);
-        let outcome = first.or_else(|_| {
-            // Past the question whether anybody uses it, the kernel waits for readahead
-            // that nobody needs any more.
-            self.stopping.cancel();
-            results.recv_timeout(END)
-        });
-        outcome.unwrap_or_else(|error: RecvTimeoutError| {
-            Err(self.cannot_unmount(std::io::Error::new(std::io::ErrorKind::TimedOut, error)))
-        })
+        let deadline = Instant::now() + END;
+        loop {
+            match results.recv_timeout(UNMOUNT_GRACE) {
+                Ok(outcome) => return outcome,
+                Err(error) if Instant::now() >= deadline => {
+                    let late = io::Error::new(io::ErrorKind::TimedOut, error);
+                    return Err(self.cannot_unmount(late));
+                }
+                // The mount table is without it, so that nobody used it, and what the
+                // kernel waits for is readahead that nobody needs.
+                Err(_) if !self.is_mounted()? => self.stopping.cancel(),
+                Err(_) => {}
+            }
+        }
     }
 
     fn detach(&self) -> Result<(), MountError> {
@@ -294,7 +299,7 @@ impl Mount {
         Ok(seen.is_some_and(|entry| entry.device == self.device))
     }
 
-    fn cannot_unmount(&self, source: std::io::Error) -> MountError {
+    fn cannot_unmount(&self, source: io::Error) -> MountError {
         MountError::System {
             action: "unmount",
             path: self.mountpoint.clone(),
@@ -315,7 +320,7 @@ impl Drop for Mount {
 }
 
 /// Serves requests until the connection ends; the receiver then holds `true`.
-fn serve(session: Session<Server>) -> std::io::Result<watch::Receiver<bool>> {
+fn serve(session: Session<Server>) -> io::Result<watch::Receiver<bool>> {
     let (end, ended) = watch::channel(false);
     let serving = move || {
         if let Err(error) = session.run() {
