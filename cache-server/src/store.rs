@@ -87,7 +87,9 @@ struct Shared {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("usage", &self.usage()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,16 +106,34 @@ impl Store {
 
     fn open_under(config: StoreConfig, boot: BootId) -> Result<Arc<Self>, StoreError> {
         config.validate()?;
-        let first_dir = config.tiers.first().map_or_else(PathBuf::new, |tier| tier.dir.clone());
+        let first_dir = config
+            .tiers
+            .first()
+            .map_or_else(PathBuf::new, |tier| tier.dir.clone());
         let (index, counters) = (Arc::<Index>::default(), Arc::<Counters>::default());
         let mut tiers = Vec::with_capacity(config.tiers.len());
         for (number, tier) in (0..).zip(config.tiers) {
-            tiers.push(Tier::open(number, tier, config.policy, boot, &index, &counters)?);
+            tiers.push(Tier::open(
+                number,
+                tier,
+                config.policy,
+                boot,
+                &index,
+                &counters,
+            )?);
         }
-        let shared = Arc::new(Shared { tiers, index, counters, closed: RwLock::new(false) });
+        let shared = Arc::new(Shared {
+            tiers,
+            index,
+            counters,
+            closed: RwLock::new(false),
+        });
         let flusher = Flusher::start(Arc::clone(&shared), config.flush_interval)
             .map_err(|error| StoreError::from_io(&first_dir, "start the flusher", error))?;
-        Ok(Arc::new(Self { shared, flusher: Mutex::new(Some(flusher)) }))
+        Ok(Arc::new(Self {
+            shared,
+            flusher: Mutex::new(Some(flusher)),
+        }))
     }
 
     /// Takes a lease on the object `id` of `size` bytes. No I/O.
@@ -130,15 +150,22 @@ impl Store {
 
     /// The bytes of object `id` that are here, verified or not.
     pub fn cached_bytes(&self, id: ObjectId) -> u64 {
-        self.shared.index.get(id).map_or(0, |object| object.chunks.held_bytes())
+        self.shared
+            .index
+            .get(id)
+            .map_or(0, |object| object.chunks.held_bytes())
     }
 
     /// The quotas of the tiers together, and the bytes in use, writes under way included.
     pub fn usage(&self) -> Usage {
-        self.shared.tiers.iter().map(Tier::usage).fold(Usage::default(), |sum, tier| Usage {
-            capacity_bytes: sum.capacity_bytes + tier.capacity_bytes,
-            used_bytes: sum.used_bytes + tier.used_bytes,
-        })
+        self.shared
+            .tiers
+            .iter()
+            .map(Tier::usage)
+            .fold(Usage::default(), |sum, tier| Usage {
+                capacity_bytes: sum.capacity_bytes + tier.capacity_bytes,
+                used_bytes: sum.used_bytes + tier.used_bytes,
+            })
     }
 
     /// What the store holds and has done.
@@ -160,8 +187,14 @@ impl Store {
     /// reading; every later write is refused. Blocks; may be called more than once.
     pub fn close(&self) {
         let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(flusher) = flusher.take() else { return };
-        *self.shared.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        let Some(flusher) = flusher.take() else {
+            return;
+        };
+        *self
+            .shared
+            .closed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         flusher.stop();
         if let Err(error) = self.shared.flush() {
             error!(%error, "the cache was closed with chunks that are not durable");
@@ -174,7 +207,11 @@ impl Store {
     }
 
     fn write(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> Result<(), WriteError> {
-        let closed = self.shared.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = self
+            .shared
+            .closed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         if !*closed && self.shared.write(object, chunk) {
             return Ok(());
         }
@@ -238,7 +275,9 @@ impl Shared {
                 Place::Nowhere => candidate,
                 Place::Gone => return false,
             };
-            let Some(tier) = self.tiers.get(number) else { return false };
+            let Some(tier) = self.tiers.get(number) else {
+                return false;
+            };
             match tier.write(object, chunk) {
                 Ok(()) => return true,
                 Err(Refusal::Moved) => {}

@@ -34,7 +34,12 @@ struct Queue {
     len: usize,
 }
 
-const EMPTY: Queue = Queue { oldest: NONE, newest: NONE, bytes: 0, len: 0 };
+const EMPTY: Queue = Queue {
+    oldest: NONE,
+    newest: NONE,
+    bytes: 0,
+    len: 0,
+};
 
 /// `N` queues and the map from ids to their nodes.
 #[derive(Debug)]
@@ -47,7 +52,12 @@ pub(super) struct Queues<const N: usize> {
 
 impl<const N: usize> Default for Queues<N> {
     fn default() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), by_id: HashMap::new(), queues: [EMPTY; N] }
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            queues: [EMPTY; N],
+        }
     }
 }
 
@@ -77,7 +87,14 @@ impl<const N: usize> Queues<N> {
 
     /// Adds `id`, which has no node yet, as the newest of `queue`.
     pub(super) fn push(&mut self, queue: u8, id: ObjectId, bytes: u64) {
-        let node = Node { id, bytes, queue, hits: 0, older: NONE, newer: NONE };
+        let node = Node {
+            id,
+            bytes,
+            queue,
+            hits: 0,
+            older: NONE,
+            newer: NONE,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.nodes[at as usize] = node;

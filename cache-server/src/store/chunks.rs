@@ -79,7 +79,10 @@ struct Many {
 impl ChunkMap {
     pub(super) fn new(size: u64) -> Self {
         let table = match chunk::count(size) {
-            0 | 1 => Table::One { word: AtomicU64::new(0), crc: AtomicU32::new(0) },
+            0 | 1 => Table::One {
+                word: AtomicU64::new(0),
+                crc: AtomicU32::new(0),
+            },
             _ => Table::Many(OnceLock::new()),
         };
         Self { size, table }
@@ -93,8 +96,13 @@ impl ChunkMap {
         chunk::count(self.size)
     }
 
+    /// The bytes of one chunk; 0 if the object has no such chunk.
     pub(super) fn len_of(&self, index: u64) -> u64 {
-        chunk::range(index, self.size).len()
+        if index < self.count() {
+            chunk::range(index, self.size).len()
+        } else {
+            0
+        }
     }
 
     pub(super) fn state(&self, index: u64) -> ChunkState {
@@ -112,7 +120,9 @@ impl ChunkMap {
         let end = chunks.end.min(self.count());
         let mut next = chunks.start;
         while next < end {
-            let Some(word) = words.get((next / PER_WORD) as usize) else { return Some(next) };
+            let Some(word) = words.get((next / PER_WORD) as usize) else {
+                return Some(next);
+            };
             let first_of_word = next - next % PER_WORD;
             let end_in_word = end.min(first_of_word + PER_WORD);
             let absent = !word.load(Acquire) & PRESENT_BITS & (u64::MAX << shift(next));
@@ -164,7 +174,9 @@ impl ChunkMap {
 
     /// Forgets a chunk that is in one of `states`. `None` if it is not.
     pub(super) fn forget(&self, index: u64, states: &[ChunkState]) -> Option<Change> {
-        self.change(index, |state| states.contains(&state).then_some(ChunkState::Missing))
+        self.change(index, |state| {
+            states.contains(&state).then_some(ChunkState::Missing)
+        })
     }
 
     fn change(
@@ -181,14 +193,21 @@ impl ChunkMap {
         let old = word.fetch_update(AcqRel, Acquire, update).ok()?;
         let old = ChunkState::from_bits(old >> shift(index));
         let new = next(old)?;
-        Some(self.account(index, old != ChunkState::Missing, new != ChunkState::Missing))
+        Some(self.account(
+            index,
+            old != ChunkState::Missing,
+            new != ChunkState::Missing,
+        ))
     }
 
     fn account(&self, index: u64, was_here: bool, is_here: bool) -> Change {
         let len = self.len_of(index);
         let Table::Many(many) = &self.table else {
             let bytes = |here| if here { self.size } else { 0 };
-            return Change { before: bytes(was_here), after: bytes(is_here) };
+            return Change {
+                before: bytes(was_here),
+                after: bytes(is_here),
+            };
         };
         let held = many.get().map(|many| &many.held_bytes);
         let before = match (was_here, is_here) {
@@ -210,7 +229,9 @@ impl ChunkMap {
                 (slice::from_ref(word), slice::from_ref(crc))
             }
             Table::One { .. } => (&[], &[]),
-            Table::Many(many) => many.get().map_or((&[], &[]), |many| (&many.words, &many.crcs)),
+            Table::Many(many) => many
+                .get()
+                .map_or((&[], &[]), |many| (&many.words, &many.crcs)),
         }
     }
 
@@ -225,7 +246,9 @@ impl ChunkMap {
 impl Many {
     fn new(count: u64) -> Self {
         Self {
-            words: (0..count.div_ceil(PER_WORD)).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..count.div_ceil(PER_WORD))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             crcs: (0..count).map(|_| AtomicU32::new(0)).collect(),
             held_bytes: AtomicU64::new(0),
         }
@@ -267,14 +290,29 @@ mod tests {
         assert_eq!(map.state(0), ChunkState::Missing);
         assert_eq!(
             map.enter(0, 9, ChunkState::Unverified),
-            Some(Change { before: 0, after: 10 })
+            Some(Change {
+                before: 0,
+                after: 10
+            })
         );
         assert_eq!(map.first_not_present(0..1), Some(0));
-        assert_eq!(map.confirm(0), Some(Change { before: 10, after: 10 }));
+        assert_eq!(
+            map.confirm(0),
+            Some(Change {
+                before: 10,
+                after: 10
+            })
+        );
         assert_eq!(map.confirm(0), None);
         assert_eq!((map.crc(0), map.held_bytes()), (9, 10));
         assert_eq!(map.forget(0, &[ChunkState::Unverified]), None);
-        assert_eq!(map.forget(0, &HELD), Some(Change { before: 10, after: 0 }));
+        assert_eq!(
+            map.forget(0, &HELD),
+            Some(Change {
+                before: 10,
+                after: 0
+            })
+        );
         assert_eq!(map.forget(0, &HELD), None);
     }
 

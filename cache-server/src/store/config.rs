@@ -38,7 +38,14 @@ impl TierConfig {
     pub fn new(kind: TierKind, dir: impl Into<PathBuf>, quota: u64) -> Self {
         // 5 % between the marks: each eviction frees enough to be worth its while,
         // and 90 % of what the user gave is in use at all times.
-        Self { kind, dir: dir.into(), quota, high: 0.95, low: 0.90, min_free: None }
+        Self {
+            kind,
+            dir: dir.into(),
+            quota,
+            high: 0.95,
+            low: 0.90,
+            min_free: None,
+        }
     }
 
     /// The bytes in use above which eviction begins.
@@ -69,7 +76,11 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// A store of `tiers` with the defaults: S3-FIFO, a flush every 5 seconds.
     pub fn new(tiers: Vec<TierConfig>) -> Self {
-        Self { tiers, policy: PolicyKind::default(), flush_interval: Duration::from_secs(5) }
+        Self {
+            tiers,
+            policy: PolicyKind::default(),
+            flush_interval: Duration::from_secs(5),
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), StoreError> {
@@ -78,12 +89,17 @@ impl StoreConfig {
             return refuse("no cache tier: give --cache-dir or --memory-size".into());
         }
         if self.tiers.len() > MOST_TIERS {
-            return refuse(format!("{} cache tiers: at most {MOST_TIERS}", self.tiers.len()));
+            return refuse(format!(
+                "{} cache tiers: at most {MOST_TIERS}",
+                self.tiers.len()
+            ));
         }
         for tier in &self.tiers {
             let dir = tier.dir.display();
             if tier.quota == 0 {
-                return refuse(format!("the cache in {dir} has a size of 0: give --cache-size"));
+                return refuse(format!(
+                    "the cache in {dir} has a size of 0: give --cache-size"
+                ));
             }
             if !(tier.low > 0.0 && tier.low <= tier.high && tier.high <= 1.0) {
                 return refuse(format!(

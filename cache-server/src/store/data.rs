@@ -19,7 +19,10 @@ pub(super) fn create(path: &Path, size: u64) -> io::Result<File> {
     let file = match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Only this one: if the cache itself was removed, it is not to come back.
-            match path.parent().map(|dir| DirBuilder::new().mode(0o700).create(dir)) {
+            match path
+                .parent()
+                .map(|dir| DirBuilder::new().mode(0o700).create(dir))
+            {
                 Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error)?,
                 _ => options.open(path)?,
             }
@@ -38,7 +41,10 @@ pub(super) fn create(path: &Path, size: u64) -> io::Result<File> {
 pub(super) fn open(path: &Path) -> io::Result<File> {
     match options().write(true).open(path) {
         Err(error)
-            if matches!(Errno::from_io_error(&error), Some(Errno::ROFS | Errno::ACCESS)) =>
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::ROFS | Errno::ACCESS)
+            ) =>
         {
             options().open(path)
         }
@@ -76,7 +82,10 @@ pub(super) fn read(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     // A link in the place of a data file is not ours to follow.
-    options.read(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options
+        .read(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
     options
 }
 
@@ -86,7 +95,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_number_and_size_arrive_in_order() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::store::tests::scratch();
         let path = dir.path().join("new/file");
         let file = create(&path, 10_000).unwrap();
         let bytes: Vec<u8> = (0..6_000_u32).map(|n| n as u8).collect();
@@ -98,12 +107,17 @@ mod tests {
         let all = fs::read(&path).unwrap();
         assert_eq!(all.len(), 10_000);
         assert_eq!(all[100..6_100], bytes);
-        assert!(all[..100].iter().chain(&all[6_100..]).all(|&byte| byte == 0));
+        assert!(
+            all[..100]
+                .iter()
+                .chain(&all[6_100..])
+                .all(|&byte| byte == 0)
+        );
     }
 
     #[test]
     fn a_link_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::store::tests::scratch();
         fs::write(dir.path().join("target"), "mine").unwrap();
         std::os::unix::fs::symlink("target", dir.path().join("link")).unwrap();
         assert!(open(&dir.path().join("link")).is_err());

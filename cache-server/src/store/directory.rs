@@ -20,7 +20,14 @@ use super::{StoreError, journal};
 const FORMAT: &str = "forebay cache 1\n";
 
 /// Names that may lie beside a cache: ours, and what mkfs leaves behind.
-const KNOWN_NAMES: [&str; 6] = ["LOCK", "FORMAT", "FORMAT.new", "journal", "journal.new", "objects"];
+const KNOWN_NAMES: [&str; 6] = [
+    "LOCK",
+    "FORMAT",
+    "FORMAT.new",
+    "journal",
+    "journal.new",
+    "objects",
+];
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// A directory that this process has taken.
@@ -46,11 +53,11 @@ impl Directory {
         // After FORMAT: a directory of this name alone would be taken for foreign.
         make_dir(&path.join("objects")).map_err(context("create the directory of objects"))?;
         let root = File::open(path).map_err(context("open the directory"))?;
-        Ok(Self { path: path.to_path_buf(), root, lock: Mutex::new(Some(lock)) })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+        Ok(Self {
+            path: path.to_path_buf(),
+            root,
+            lock: Mutex::new(Some(lock)),
+        })
     }
 
     pub(super) fn root(&self) -> &File {
@@ -92,7 +99,10 @@ impl Directory {
 
     /// Lets another process have the directory.
     pub(super) fn give_back(&self) {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }
 
@@ -125,7 +135,11 @@ fn inspect(dir: &Path) -> Result<bool, StoreError> {
         Ok(found) if found == FORMAT => return Ok(false),
         Ok(found) if found.starts_with("forebay cache ") => {
             let (dir, found) = (dir.to_path_buf(), found.trim_end().to_owned());
-            return Err(StoreError::Layout { dir, found, expected: FORMAT.trim_end() });
+            return Err(StoreError::Layout {
+                dir,
+                found,
+                expected: FORMAT.trim_end(),
+            });
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -136,14 +150,20 @@ fn inspect(dir: &Path) -> Result<bool, StoreError> {
         let name = entry.map_err(context("list the directory"))?.file_name();
         let name = name.to_string_lossy();
         if !KNOWN_NAMES.contains(&&*name) && name != LOST_AND_FOUND {
-            return Err(StoreError::Foreign { dir: dir.to_path_buf(), found: name.into_owned() });
+            return Err(StoreError::Foreign {
+                dir: dir.to_path_buf(),
+                found: name.into_owned(),
+            });
         }
     }
     // "objects" and "journal" are words that others use, too. With them, a FORMAT that is
     // missing or damaged is forgiven only if the journal is one.
     let journal = dir.join("journal");
     if (journal.exists() || dir.join("objects").exists()) && !journal::is_ours(&journal) {
-        return Err(StoreError::Foreign { dir: dir.to_path_buf(), found: "objects".into() });
+        return Err(StoreError::Foreign {
+            dir: dir.to_path_buf(),
+            found: "objects".into(),
+        });
     }
     Ok(true)
 }
@@ -151,18 +171,29 @@ fn inspect(dir: &Path) -> Result<bool, StoreError> {
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let context = |action| move |error| StoreError::from_io(dir, action, error);
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(dir.join("LOCK")).map_err(context("open LOCK"))?;
+    let options = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let mut file = options
+        .open(dir.join("LOCK"))
+        .map_err(context("open LOCK"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            return Err(StoreError::InUse { dir: dir.to_path_buf(), holder: holder(&mut file) });
+            return Err(StoreError::InUse {
+                dir: dir.to_path_buf(),
+                holder: holder(&mut file),
+            });
         }
         Err(error) => return Err(context("lock the directory")(error.into())),
     }
     let number = format!("{}\n", std::process::id());
     file.set_len(0).map_err(context("write LOCK"))?;
-    file.write_all(number.as_bytes()).map_err(context("write LOCK"))?;
+    file.write_all(number.as_bytes())
+        .map_err(context("write LOCK"))?;
     Ok(file)
 }
 
@@ -173,7 +204,9 @@ fn holder(lock: &mut File) -> String {
         Ok(_) => text.trim().parse::<u32>().ok(),
         Err(_) => None,
     };
-    let Some(number) = number else { return "another process".into() };
+    let Some(number) = number else {
+        return "another process".into();
+    };
     match fs::read_to_string(format!("/proc/{number}/comm")) {
         Ok(name) => format!("process {number} ({})", name.trim_end()),
         Err(_) => format!("process {number}"),
@@ -185,7 +218,8 @@ fn write_format(dir: &Path) -> io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(FORMAT.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&new, dir.join("FORMAT"))
+    fs::rename(&new, dir.join("FORMAT"))?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

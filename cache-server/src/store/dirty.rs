@@ -24,19 +24,37 @@ impl Dirty {
     /// Objects that an earlier process of this boot wrote and did not sync.
     pub(super) fn inherited(objects: Vec<Arc<Object>>) -> Self {
         let whole = !objects.is_empty();
-        let objects = objects.into_iter().map(|object| (object.generation, object)).collect();
-        Self { objects, files: HashMap::new(), whole }
+        let objects = objects
+            .into_iter()
+            .map(|object| (object.generation, object))
+            .collect();
+        Self {
+            objects,
+            files: HashMap::new(),
+            whole,
+        }
     }
 
     pub(super) fn add(&mut self, object: &Arc<Object>, file: &Arc<File>) {
-        self.objects.entry(object.generation).or_insert_with(|| Arc::clone(object));
+        self.objects
+            .entry(object.generation)
+            .or_insert_with(|| Arc::clone(object));
         if !self.whole {
-            self.files.entry(object.generation).or_insert_with(|| Arc::clone(file));
+            self.files
+                .entry(object.generation)
+                .or_insert_with(|| Arc::clone(file));
             if self.files.len() > MOST_FILES {
                 self.files = HashMap::new();
                 self.whole = true;
             }
         }
+    }
+
+    /// Lets go of an object whose file is unlinked: kept open, it would go on taking up
+    /// its room.
+    pub(super) fn forget(&mut self, object: &Object) {
+        self.objects.remove(&object.generation);
+        self.files.remove(&object.generation);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -50,7 +68,10 @@ impl Dirty {
         }
         for (generation, file) in &self.files {
             // The data of a file that was removed meanwhile is not worth writing.
-            let is_gone = self.objects.get(generation).is_none_or(|o| o.place() == Place::Gone);
+            let is_gone = self
+                .objects
+                .get(generation)
+                .is_none_or(|o| o.place() == Place::Gone);
             if !is_gone {
                 rustix::fs::fdatasync(&**file)?;
             }

@@ -109,7 +109,11 @@ impl StoreError {
                 match Errno::from_io_error(&error) {
                     // The latter from mkdir, when something else has the name.
                     Some(Errno::NOTDIR | Errno::EXIST) => Self::NotADirectory { dir },
-                    _ => Self::Io { dir, action, source: error },
+                    _ => Self::Io {
+                        dir,
+                        action,
+                        source: error,
+                    },
                 }
             }
         }

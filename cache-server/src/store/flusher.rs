@@ -36,13 +36,19 @@ impl Flusher {
                 }
             }
         };
-        let thread = thread::Builder::new().name("store-flusher".into()).spawn(run)?;
+        let thread = thread::Builder::new()
+            .name("store-flusher".into())
+            .spawn(run)?;
         Ok(Self { stop, thread })
     }
 
     /// Ends the thread after the flush that it may be at.
     pub(super) fn stop(self) {
-        *self.stop.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .stop
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.changed.notify_all();
         if self.thread.join().is_err() {
             error!("the flusher of the cache has panicked");
@@ -52,8 +58,13 @@ impl Flusher {
 
 impl Stop {
     fn requested_within(&self, interval: Duration) -> bool {
-        let requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(requested, interval, |requested| !*requested);
+        let requested = self
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .changed
+            .wait_timeout_while(requested, interval, |requested| !*requested);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

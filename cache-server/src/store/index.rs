@@ -80,7 +80,9 @@ impl Index {
 
     /// Whether somebody holds a lease on `id`.
     pub(super) fn is_pinned(&self, id: ObjectId) -> bool {
-        self.shard(&id).get(&id).is_some_and(|entry| entry.0.is_pinned())
+        self.shard(&id)
+            .get(&id)
+            .is_some_and(|entry| entry.0.is_pinned())
     }
 
     /// Takes `id` out if it lies in `tier` and nobody holds a lease on it: from here on
@@ -97,7 +99,9 @@ impl Index {
     /// Takes `object` out if nobody holds a lease on it and none of it is here.
     pub(super) fn take_empty(&self, object: &Arc<Object>) -> bool {
         let mut shard = self.shard(&object.id);
-        let known = shard.get(&object.id).is_some_and(|entry| Arc::ptr_eq(&entry.0, object));
+        let known = shard
+            .get(&object.id)
+            .is_some_and(|entry| Arc::ptr_eq(&entry.0, object));
         let idle = !object.is_pinned() && object.chunks.held_bytes() == 0;
         known && idle && shard.remove(&object.id)
     }
@@ -105,7 +109,10 @@ impl Index {
     /// Takes `object` out, leases or not.
     pub(super) fn remove(&self, object: &Arc<Object>) {
         let mut shard = self.shard(&object.id);
-        if shard.get(&object.id).is_some_and(|entry| Arc::ptr_eq(&entry.0, object)) {
+        if shard
+            .get(&object.id)
+            .is_some_and(|entry| Arc::ptr_eq(&entry.0, object))
+        {
             shard.remove(&object.id);
         }
     }
@@ -118,7 +125,8 @@ impl Index {
 
     /// Sees to it that new objects get higher generations than `used`.
     pub(super) fn reserve_generations(&self, used: u64) {
-        self.next_generation.fetch_max(used.saturating_add(1), Relaxed);
+        self.next_generation
+            .fetch_max(used.saturating_add(1), Relaxed);
     }
 
     /// The objects of `tier`, a shard at a time: what comes and goes meanwhile may be
@@ -126,7 +134,9 @@ impl Index {
     pub(super) fn objects_in(&self, tier: u8) -> impl Iterator<Item = Arc<Object>> + '_ {
         self.shards.iter().flat_map(move |shard| {
             let shard = lock(shard);
-            let here = shard.iter().filter(|entry| entry.0.place() == Place::Tier(tier));
+            let here = shard
+                .iter()
+                .filter(|entry| entry.0.place() == Place::Tier(tier));
             here.map(|entry| Arc::clone(&entry.0)).collect::<Vec<_>>()
         })
     }

@@ -70,8 +70,17 @@ impl Journal {
         let (file, slots) = draft.into_parts();
         let file = Arc::new(file);
         let (pending, copied) = (Vec::new(), None);
-        let state = State { file, slots, pending, news: false, copied, closed: false };
-        Self { state: Mutex::new(state) }
+        let state = State {
+            file,
+            slots,
+            pending,
+            news: false,
+            copied,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// Appends a record. Should the disk refuse it, it is kept and tried again with the
@@ -161,7 +170,8 @@ impl State {
             bytes.extend_from_slice(&record.encode(slot));
         }
         // A write that ends in the middle is repeated at the same place.
-        self.file.write_all_at(&bytes, self.slots * SLOT_BYTES as u64)?;
+        self.file
+            .write_all_at(&bytes, self.slots * SLOT_BYTES as u64)?;
         self.slots += self.pending.len() as u64;
         self.pending.clear();
         Ok(())

@@ -27,14 +27,21 @@ pub struct ObjectLease {
 
 impl fmt::Debug for ObjectLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectLease").field("id", &self.id()).field("size", &self.size()).finish()
+        f.debug_struct("ObjectLease")
+            .field("id", &self.id())
+            .field("size", &self.size())
+            .finish()
     }
 }
 
 impl ObjectLease {
     /// Wraps an object that the caller has pinned.
     pub(super) fn new(store: Arc<Store>, object: Arc<Object>) -> Self {
-        Self { store, object, file: OnceLock::new() }
+        Self {
+            store,
+            object,
+            file: OnceLock::new(),
+        }
     }
 
     /// The object's id.
@@ -60,7 +67,8 @@ impl ObjectLease {
 
     /// Whether every chunk is present and verified. True for an empty object.
     pub fn is_complete(&self) -> bool {
-        self.first_not_present(0..self.object.chunks.count()).is_none()
+        self.first_not_present(0..self.object.chunks.count())
+            .is_none()
     }
 
     /// The bytes of the chunks that are here, verified or not.
@@ -96,13 +104,25 @@ impl ObjectLease {
         let expected = self.object.chunks.len_of(index);
         let got = pieces.iter().map(|piece| piece.len() as u64).sum();
         if expected != got || expected == 0 {
-            return Err(WriteError::Length { chunk: index, expected, got });
+            return Err(WriteError::Length {
+                chunk: index,
+                expected,
+                got,
+            });
         }
         if self.state(index) == ChunkState::Present {
             return Ok(());
         }
         let crc = checksum::crc32c_of(pieces.iter().map(|piece| &piece[..]));
-        self.store.write(&self.object, &NewChunk { index, pieces, len: got, crc })
+        self.store.write(
+            &self.object,
+            &NewChunk {
+                index,
+                pieces,
+                len: got,
+                crc,
+            },
+        )
     }
 
     /// Compares an unverified chunk with its checksum; true if it is present then.

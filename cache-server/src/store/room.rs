@@ -22,7 +22,10 @@ pub(super) struct Quota {
 
 impl Quota {
     pub(super) fn new(limit: u64) -> Self {
-        Self { used: AtomicU64::new(0), limit }
+        Self {
+            used: AtomicU64::new(0),
+            limit,
+        }
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -88,7 +91,10 @@ struct Answer {
 
 impl FreeSpace {
     pub(super) fn new(min_free: Option<u64>) -> Self {
-        Self { min_free, answer: Mutex::new(None) }
+        Self {
+            min_free,
+            answer: Mutex::new(None),
+        }
     }
 
     /// Takes `bytes` of what is left; false if there is not that much. `root` is any file
@@ -99,8 +105,13 @@ impl FreeSpace {
         let answer = match answer.as_mut().filter(good) {
             Some(answer) => answer,
             None => {
-                let Some(left) = self.ask(root) else { return true };
-                answer.insert(Answer { asked: Instant::now(), left })
+                let Some(left) = self.ask(root) else {
+                    return true;
+                };
+                answer.insert(Answer {
+                    asked: Instant::now(),
+                    left,
+                })
             }
         };
         let fits = answer.left >= bytes;

@@ -19,6 +19,7 @@ use super::config::{TierConfig, TierKind};
 use super::data;
 use super::directory::Directory;
 use super::dirty::Dirty;
+use super::error::Fault;
 use super::index::Index;
 use super::journal::{BootId, Journal, Record};
 use super::object::{Object, Place};
@@ -80,7 +81,10 @@ impl From<io::Error> for Trouble {
 
 impl Tier {
     pub(super) fn usage(&self) -> Usage {
-        Usage { capacity_bytes: self.config.quota, used_bytes: self.quota.used() }
+        Usage {
+            capacity_bytes: self.config.quota,
+            used_bytes: self.quota.used(),
+        }
     }
 
     /// Tells the policy that somebody opened `id`.
@@ -124,6 +128,11 @@ impl Tier {
             Ok(_) => self.drop_chunk(object, index, &[ChunkState::Unverified], "wrong checksum"),
             Err(Trouble::Moved) => {}
             Err(Trouble::Damaged) => self.lose_damaged(object),
+            // Short of descriptors or memory: fetched again now, tried again by the next
+            // process.
+            Err(Trouble::Io(error)) if Fault::of(&error) == Fault::Busy => {
+                self.forget(object, index, &[ChunkState::Unverified]);
+            }
             Err(Trouble::Io(error)) => {
                 self.drop_chunk(object, index, &[ChunkState::Unverified], &error.to_string());
             }
@@ -144,8 +153,9 @@ impl Tier {
     /// Removes the file of an object that has no chunk and no lease, and that the index
     /// has given up.
     pub(super) fn remove_empty(&self, object: &Arc<Object>) {
+        // The policy keeps its entry until its turn comes: by now the entry may be that
+        // of a successor.
         self.remove(object);
-        self.policy().remove(object.id);
     }
 
     /// Gives the directory back. What is written later is not recorded.
@@ -186,11 +196,17 @@ impl Tier {
         add(&self.counters.corrupt_chunks, 1);
         warn!(object = %object.id, chunk = index, reason, "cached chunk dropped");
         let (id, generation) = (object.id, object.generation);
-        self.journal.append(Record::Dropped { id, generation, chunk: index as u32 });
+        self.journal.append(Record::Dropped {
+            id,
+            generation,
+            chunk: index as u32,
+        });
     }
 
     fn forget(&self, object: &Object, index: u64, states: &[ChunkState]) -> bool {
-        let Some(change) = object.chunks.forget(index, states) else { return false };
+        let Some(change) = object.chunks.forget(index, states) else {
+            return false;
+        };
         self.quota.give_back(change.before - change.after);
         self.chunks.fetch_sub(1, Relaxed);
         self.account(change);
@@ -239,6 +255,7 @@ impl Tier {
             object.set_place(Place::Gone);
             *slot = None;
         }
+        self.dirty().forget(object);
         let (id, generation) = (object.id, object.generation);
         // Before the file goes: a file without records is tidied up by recovery, while
         // records without a file would look like damage.

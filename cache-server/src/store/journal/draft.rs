@@ -20,9 +20,19 @@ impl Draft {
     /// Begins a draft at `path` with the header.
     pub(in crate::store) fn create(path: &Path, boot: BootId) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let options = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600);
         let file = options.open(path)?;
-        let mut draft = Self { path: path.to_path_buf(), file, buffer: Vec::new(), slots: 0 };
+        let mut draft = Self {
+            path: path.to_path_buf(),
+            file,
+            buffer: Vec::new(),
+            slots: 0,
+        };
         draft.push(Record::Header { boot })?;
         Ok(draft)
     }

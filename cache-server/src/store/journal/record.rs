@@ -28,9 +28,19 @@ pub(in crate::store) enum Record {
     /// The first record: under which boot the file was written.
     Header { boot: BootId },
     /// A chunk is in the object's file.
-    Chunk { id: ObjectId, generation: u64, size: u64, chunk: u32, crc: u32 },
+    Chunk {
+        id: ObjectId,
+        generation: u64,
+        size: u64,
+        chunk: u32,
+        crc: u32,
+    },
     /// A chunk was found wrong.
-    Dropped { id: ObjectId, generation: u64, chunk: u32 },
+    Dropped {
+        id: ObjectId,
+        generation: u64,
+        chunk: u32,
+    },
     /// The object's file is gone, or about to go.
     Removed { id: ObjectId, generation: u64 },
     /// The records of all slots below `below` speak of durable data.
@@ -49,7 +59,13 @@ impl Record {
                 put(ID, &boot);
                 put(MAGIC, &HEADER_MAGIC);
             }
-            Self::Chunk { id, generation, size, chunk, crc } => {
+            Self::Chunk {
+                id,
+                generation,
+                size,
+                chunk,
+                crc,
+            } => {
                 put(KIND, &[2]);
                 put(ID, id.as_bytes());
                 put(GENERATION, &generation.to_le_bytes());
@@ -57,7 +73,11 @@ impl Record {
                 put(CHUNK, &chunk.to_le_bytes());
                 put(CHUNK_CRC, &crc.to_le_bytes());
             }
-            Self::Dropped { id, generation, chunk } => {
+            Self::Dropped {
+                id,
+                generation,
+                chunk,
+            } => {
                 put(KIND, &[3]);
                 put(ID, id.as_bytes());
                 put(GENERATION, &generation.to_le_bytes());
@@ -88,14 +108,24 @@ impl Record {
         let id = ObjectId::from_bytes(array(bytes, ID));
         let (generation, chunk) = (u64_at(GENERATION), u32_at(CHUNK));
         match bytes[KIND] {
-            1 if array(bytes, MAGIC) == HEADER_MAGIC => {
-                Some(Self::Header { boot: array(bytes, ID) })
-            }
+            1 if array(bytes, MAGIC) == HEADER_MAGIC => Some(Self::Header {
+                boot: array(bytes, ID),
+            }),
             2 => {
                 let (size, crc) = (u64_at(SIZE), u32_at(CHUNK_CRC));
-                Some(Self::Chunk { id, generation, size, chunk, crc })
+                Some(Self::Chunk {
+                    id,
+                    generation,
+                    size,
+                    chunk,
+                    crc,
+                })
             }
-            3 => Some(Self::Dropped { id, generation, chunk }),
+            3 => Some(Self::Dropped {
+                id,
+                generation,
+                chunk,
+            }),
             4 => Some(Self::Removed { id, generation }),
             5 => Some(Self::Synced { below: generation }),
             _ => None,
@@ -117,8 +147,18 @@ mod tests {
         let id = ObjectId::from_bytes(*b"0123456789abcdef");
         vec![
             Record::Header { boot: [7; 16] },
-            Record::Chunk { id, generation: 1 << 40, size: u64::MAX, chunk: 5, crc: 0xdead_beef },
-            Record::Dropped { id, generation: 2, chunk: u32::MAX },
+            Record::Chunk {
+                id,
+                generation: 1 << 40,
+                size: u64::MAX,
+                chunk: 5,
+                crc: 0xdead_beef,
+            },
+            Record::Dropped {
+                id,
+                generation: 2,
+                chunk: u32::MAX,
+            },
             Record::Removed { id, generation: 3 },
             Record::Synced { below: 4 },
         ]

@@ -51,7 +51,9 @@ pub(in crate::store) fn replay(path: &Path) -> io::Result<Replay> {
         Err(error) => return Err(error),
     };
     for slot in 0.. {
-        let Some(bytes) = read_slot(&mut reader, &mut replay.damaged)? else { break };
+        let Some(bytes) = read_slot(&mut reader, &mut replay.damaged)? else {
+            break;
+        };
         match Record::decode(&bytes, slot) {
             Some(record) => replay.apply(record, slot),
             None => replay.damaged += 1,
@@ -88,16 +90,33 @@ impl Replay {
     fn apply(&mut self, record: Record, slot: u64) {
         match record {
             Record::Header { boot } => self.boot = Some(boot),
-            Record::Chunk { id, generation, size, chunk, crc } => {
+            Record::Chunk {
+                id,
+                generation,
+                size,
+                chunk,
+                crc,
+            } => {
                 self.saw(generation);
                 let count = chunk::count(size);
                 if count > MOST_CHUNKS || u64::from(chunk) >= count {
                     self.damaged += 1;
                 } else if let Some(object) = self.object(id, generation, size) {
-                    object.chunks.insert(chunk, FoundChunk { crc, slot });
+                    let found = object
+                        .chunks
+                        .entry(chunk)
+                        .or_insert(FoundChunk { crc, slot });
+                    // Written again with the same bytes: what was durable still is.
+                    if found.crc != crc {
+                        *found = FoundChunk { crc, slot };
+                    }
                 }
             }
-            Record::Dropped { id, generation, chunk } => {
+            Record::Dropped {
+                id,
+                generation,
+                chunk,
+            } => {
                 self.saw(generation);
                 if let Some(object) = self.objects.get_mut(&id)
                     && object.generation == generation
@@ -107,7 +126,11 @@ impl Replay {
             }
             Record::Removed { id, generation } => {
                 self.saw(generation);
-                if self.objects.get(&id).is_some_and(|object| object.generation <= generation) {
+                if self
+                    .objects
+                    .get(&id)
+                    .is_some_and(|object| object.generation <= generation)
+                {
                     self.objects.remove(&id);
                 }
             }
@@ -121,7 +144,11 @@ impl Replay {
 
     /// The object, if `generation` is its latest one so far.
     fn object(&mut self, id: ObjectId, generation: u64, size: u64) -> Option<&mut FoundObject> {
-        let fresh = || FoundObject { generation, size, chunks: BTreeMap::new() };
+        let fresh = || FoundObject {
+            generation,
+            size,
+            chunks: BTreeMap::new(),
+        };
         let object = self.objects.entry(id).or_insert_with(fresh);
         if object.generation < generation {
             *object = fresh();
@@ -141,11 +168,17 @@ mod tests {
     }
 
     fn chunk_of(n: u8, generation: u64, chunk: u32) -> Record {
-        Record::Chunk { id: id(n), generation, size: 10 << 20, chunk, crc: u32::from(n) }
+        Record::Chunk {
+            id: id(n),
+            generation,
+            size: 10 << 20,
+            chunk,
+            crc: u32::from(n),
+        }
     }
 
     fn replay_of(records: &[Record], damage: impl FnOnce(&mut Vec<u8>)) -> Replay {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::store::tests::scratch();
         let path = dir.path().join("journal");
         let mut bytes = Vec::new();
         for (slot, record) in (0..).zip(records) {
@@ -162,27 +195,47 @@ mod tests {
             Record::Header { boot: [1; 16] },
             chunk_of(1, 1, 0),
             chunk_of(1, 1, 3),
-            Record::Dropped { id: id(1), generation: 1, chunk: 0 },
+            Record::Dropped {
+                id: id(1),
+                generation: 1,
+                chunk: 0,
+            },
             chunk_of(2, 2, 0),
-            Record::Removed { id: id(2), generation: 2 },
+            Record::Removed {
+                id: id(2),
+                generation: 2,
+            },
             chunk_of(3, 3, 0),
             chunk_of(3, 4, 1),
             chunk_of(3, 3, 2),
-            Record::Removed { id: id(3), generation: 3 },
+            Record::Removed {
+                id: id(3),
+                generation: 3,
+            },
             Record::Synced { below: 7 },
         ];
         let replay = replay_of(&records, |_| {});
         assert_eq!((replay.damaged, replay.synced_below), (0, 7));
         assert_eq!((replay.boot, replay.highest_generation), (Some([1; 16]), 4));
         assert_eq!(replay.objects.len(), 2);
-        let chunks = |n| replay.objects[&id(n)].chunks.keys().copied().collect::<Vec<_>>();
+        let chunks = |n| {
+            replay.objects[&id(n)]
+                .chunks
+                .keys()
+                .copied()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(chunks(1), [3]);
         assert_eq!(chunks(3), [1]);
     }
 
     #[test]
     fn records_behind_a_damaged_one_are_read() {
-        let records = [Record::Header { boot: [1; 16] }, chunk_of(1, 1, 0), chunk_of(2, 2, 0)];
+        let records = [
+            Record::Header { boot: [1; 16] },
+            chunk_of(1, 1, 0),
+            chunk_of(2, 2, 0),
+        ];
         let replay = replay_of(&records, |bytes| bytes[SLOT_BYTES + 20] ^= 1);
         assert_eq!((replay.damaged, replay.objects.len()), (1, 1));
         assert!(replay.objects.contains_key(&id(2)));
@@ -190,7 +243,11 @@ mod tests {
 
     #[test]
     fn a_torn_tail_costs_one_record() {
-        let records = [Record::Header { boot: [1; 16] }, chunk_of(1, 1, 0), chunk_of(2, 2, 0)];
+        let records = [
+            Record::Header { boot: [1; 16] },
+            chunk_of(1, 1, 0),
+            chunk_of(2, 2, 0),
+        ];
         for cut in 1..SLOT_BYTES {
             let replay = replay_of(&records, |bytes| bytes.truncate(bytes.len() - cut));
             assert_eq!((replay.damaged, replay.objects.len()), (1, 1));
@@ -199,14 +256,22 @@ mod tests {
 
     #[test]
     fn any_bytes_can_be_read() {
-        let replay = replay_of(&[], |bytes| bytes.extend((0..1000_u32).map(|n| (n * 7) as u8)));
+        let replay = replay_of(&[], |bytes| {
+            bytes.extend((0..1000_u32).map(|n| (n * 7) as u8))
+        });
         assert_eq!((replay.damaged, replay.objects.len()), (16, 0));
         assert!(!is_ours(Path::new("/dev/null")));
     }
 
     #[test]
     fn a_chunk_that_the_object_cannot_have_is_damage() {
-        let huge = Record::Chunk { id: id(2), generation: 1, size: u64::MAX, chunk: 0, crc: 0 };
+        let huge = Record::Chunk {
+            id: id(2),
+            generation: 1,
+            size: u64::MAX,
+            chunk: 0,
+            crc: 0,
+        };
         let replay = replay_of(&[chunk_of(1, 1, 10), huge], |_| {});
         assert_eq!((replay.damaged, replay.objects.len()), (2, 0));
     }

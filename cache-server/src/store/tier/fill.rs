@@ -90,7 +90,9 @@ impl Tier {
         chunk: &NewChunk<'_>,
         reservation: Reservation<'_>,
     ) -> Result<(), Refusal> {
-        let change = self.enter_in_memory(object, file, chunk).ok_or(Refusal::Moved)?;
+        let change = self
+            .enter_in_memory(object, file, chunk)
+            .ok_or(Refusal::Moved)?;
         let added = change.after - change.before;
         reservation.keep(added);
         self.account(change);
@@ -116,14 +118,19 @@ impl Tier {
     ) -> Option<Change> {
         let slot = object.file();
         // Another file by now: the bytes went into one that is gone.
-        if !slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, file)) {
+        if !slot
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, file))
+        {
             return None;
         }
         // Dirty before present, so that whoever sees the chunk finds it among the dirty.
         if self.is_on_disk() {
             self.dirty().add(object, file);
         }
-        object.chunks.enter(chunk.index, chunk.crc, ChunkState::Present)
+        object
+            .chunks
+            .enter(chunk.index, chunk.crc, ChunkState::Present)
     }
 
     fn refuse(&self, object: &Arc<Object>, trouble: &Trouble) -> Refusal {

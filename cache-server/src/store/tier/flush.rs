@@ -28,7 +28,9 @@ impl Tier {
             return Ok(());
         }
         if self.is_on_disk() {
-            let synced = self.sync_data(dirty).and_then(|()| self.journal.mark_synced(slots));
+            let synced = self
+                .sync_data(dirty)
+                .and_then(|()| self.journal.mark_synced(slots));
             if let Err(error) = synced {
                 self.journal.not_durable();
                 self.distrust(&error, "make cached chunks durable");
@@ -37,7 +39,8 @@ impl Tier {
             add(&self.counters.flushes, 1);
         }
         if slots > SLOTS_TO_KEEP && slots / 2 > self.chunks.load(Relaxed) {
-            self.rewrite_journal().map_err(self.context("rewrite the journal"))?;
+            self.rewrite_journal()
+                .map_err(self.context("rewrite the journal"))?;
         }
         Ok(())
     }
@@ -48,7 +51,10 @@ impl Tier {
         let synced = dirty.sync(self.directory.root());
         if synced.is_err() {
             let chunks: u64 = dirty.into_objects().map(|object| self.lose(&object)).sum();
-            warn!(chunks, "cached chunks dropped: they could not be made durable");
+            warn!(
+                chunks,
+                "cached chunks dropped: they could not be made durable"
+            );
         }
         synced
     }
@@ -64,8 +70,9 @@ impl Tier {
     fn rewrite_journal(&self) -> io::Result<()> {
         self.journal.begin_rewrite();
         let (new, target) = (self.directory.new_journal(), self.directory.journal());
-        let rewritten =
-            self.draft_of_all().and_then(|draft| self.journal.replace(draft, &target));
+        let rewritten = self
+            .draft_of_all()
+            .and_then(|draft| self.journal.replace(draft, &target));
         if rewritten.is_err() {
             self.journal.end_rewrite();
             // Best effort: the next attempt writes over it.
@@ -84,7 +91,13 @@ impl Tier {
         for object in self.index.objects_in(self.number) {
             let (id, generation, size) = (object.id, object.generation, object.size());
             for (chunk, crc) in object.chunks.held() {
-                draft.push(Record::Chunk { id, generation, size, chunk: chunk as u32, crc })?;
+                draft.push(Record::Chunk {
+                    id,
+                    generation,
+                    size,
+                    chunk: chunk as u32,
+                    crc,
+                })?;
             }
         }
         if self.is_on_disk() {

@@ -85,7 +85,9 @@ impl Tier {
         for (object, chunks) in &found.objects {
             for (&index, chunk) in chunks {
                 let entered =
-                    object.chunks.enter(u64::from(index), chunk.crc, ChunkState::Unverified);
+                    object
+                        .chunks
+                        .enter(u64::from(index), chunk.crc, ChunkState::Unverified);
                 if let Some(change) = entered {
                     self.quota.add(change.after - change.before);
                     self.account(change);
@@ -121,7 +123,13 @@ impl<'a> Recovery<'a> {
     ) -> Self {
         add(&counters.damaged_records, replay.damaged);
         index.reserve_generations(replay.highest_generation);
-        Self { directory, index, counters, replay, with_file: HashSet::new() }
+        Self {
+            directory,
+            index,
+            counters,
+            replay,
+            with_file: HashSet::new(),
+        }
     }
 
     /// After a boot, only chunks are believed that were durable when it was recorded.
@@ -131,10 +139,15 @@ impl<'a> Recovery<'a> {
             for object in self.replay.objects.values_mut() {
                 let recorded = object.chunks.len();
                 object.chunks.retain(|_, chunk| chunk.slot < synced_below);
-                add(&self.counters.torn_chunks, (recorded - object.chunks.len()) as u64);
+                add(
+                    &self.counters.torn_chunks,
+                    (recorded - object.chunks.len()) as u64,
+                );
             }
         }
-        self.replay.objects.retain(|_, object| !object.chunks.is_empty());
+        self.replay
+            .objects
+            .retain(|_, object| !object.chunks.is_empty());
     }
 
     /// Drops the objects without a file of the right length, and removes the files
@@ -142,7 +155,9 @@ impl<'a> Recovery<'a> {
     fn match_files(&mut self) {
         let objects = self.directory.objects();
         for shard in self.list(&objects) {
-            let Ok(shard_name) = shard.file_name().into_string() else { continue };
+            let Ok(shard_name) = shard.file_name().into_string() else {
+                continue;
+            };
             if shard.file_type().is_ok_and(|kind| kind.is_dir()) {
                 for file in self.list(&shard.path()) {
                     self.match_file(&shard_name, &file);
@@ -176,7 +191,11 @@ impl<'a> Recovery<'a> {
             return;
         };
         self.index.reserve_generations(generation);
-        let object = self.replay.objects.get(&id).filter(|o| o.generation == generation);
+        let object = self
+            .replay
+            .objects
+            .get(&id)
+            .filter(|o| o.generation == generation);
         match object {
             None => self.remove_orphan(&file.path()),
             Some(object) => match file.metadata() {
@@ -200,7 +219,11 @@ impl<'a> Recovery<'a> {
         agreed.sort_by_cached_key(|(_, object)| object.chunks.values().map(|c| c.slot).max());
         let mut objects = Vec::with_capacity(agreed.len());
         for (&id, found) in agreed {
-            let FoundObject { generation, size, ref chunks } = *found;
+            let FoundObject {
+                generation,
+                size,
+                ref chunks,
+            } = *found;
             let object = Arc::new(Object::new(id, size, generation, Place::Tier(number)));
             if self.index.insert(Arc::clone(&object)) {
                 objects.push((object, chunks.clone()));
@@ -208,7 +231,10 @@ impl<'a> Recovery<'a> {
                 self.remove_orphan(&self.directory.data_file(id, generation));
             }
         }
-        Found { objects, synced_below }
+        Found {
+            objects,
+            synced_below,
+        }
     }
 }
 
@@ -246,7 +272,13 @@ impl Found {
         for (object, chunks) in &self.objects {
             let (id, generation, size) = (object.id, object.generation, object.size());
             for (&chunk, found) in chunks.iter().filter(|(_, found)| wanted(found)) {
-                draft.push(Record::Chunk { id, generation, size, chunk, crc: found.crc })?;
+                draft.push(Record::Chunk {
+                    id,
+                    generation,
+                    size,
+                    chunk,
+                    crc: found.crc,
+                })?;
             }
         }
         Ok(())
