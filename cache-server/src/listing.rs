@@ -3,8 +3,7 @@
 //! A bucket hands out its keys a thousand at a time, one page after the other, so one
 //! listing of a large bucket takes minutes. Listings of different prefixes run side by
 //! side: a source is explored directory by directory until there are enough prefixes
-//! to keep [`LISTINGS`] requests in flight, and below these it is listed flat. See
-//! [`walk`] for the cases in which that would not pay.
+//! to keep 16 requests in flight, and below these it is listed flat.
 //!
 //! Memory is bounded: the pages in flight, a short queue, and the sort buffer of the
 //! manifest's builder, which works on a thread of its own and slows the listing down if

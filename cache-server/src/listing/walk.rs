@@ -18,7 +18,7 @@ use futures::stream::FuturesUnordered;
 
 use super::sink::Sink;
 use super::{Error, Filter, LISTINGS, Progress};
-use crate::origin::{Depth, ListedObject, Origin, Page, PageRequest, PageToken, Unservable};
+use crate::origin::{Depth, ListedObject, Origin, Page, PageRequest, PageToken};
 use crate::source::SourceSpec;
 
 /// Prefixes of a source that are known before the rest is listed flat: enough to keep

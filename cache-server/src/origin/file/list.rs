@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use forebay_core::manifest::SkipReason;
-use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, openat, statat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
 use super::{failed, identity, modified};
@@ -23,19 +24,20 @@ pub(super) fn page(
     what: &str,
 ) -> Result<Page, Error> {
     let mut page = Page::default();
+    let wrong = |error| failed(what, error);
     let fd = match open(path) {
         Ok(fd) => fd,
-        Err(Errno::ACCESS | Errno::PERM) if !prefix.is_empty() => {
-            page.unservable
-                .push(unservable(prefix.to_vec(), SkipReason::NoPermission));
+        // Only the source itself must be there; a directory below may come and go.
+        Err(error) if !prefix.is_empty() => {
+            let found = missing(error, false).map_err(wrong)?;
+            add(&mut page, prefix.to_vec(), found);
             return Ok(page);
         }
-        Err(error) => return Err(failed(what, error)),
+        Err(error) => return Err(wrong(error)),
     };
-    let wrong = |error| failed(what, error);
     let mut dir = Dir::read_from(&fd).map_err(wrong)?;
     if let Some(PageToken(cookie)) = after {
-        let cookie = cookie.parse().map_err(|_| failed(what, Errno::INVAL))?;
+        let cookie = cookie.parse().map_err(|_| wrong(Errno::INVAL))?;
         dir.seek(cookie).map_err(wrong)?;
     }
     for _ in 0..PAGE_ENTRIES {
@@ -45,82 +47,86 @@ pub(super) fn page(
         };
         let entry = entry.map_err(wrong)?;
         page.next = Some(PageToken(entry.offset().to_string()));
-        add(&mut page, &fd, &entry, prefix).map_err(wrong)?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            let found = look(&fd, &entry).map_err(wrong)?;
+            add(&mut page, [prefix, name].concat(), found);
+        }
     }
     Ok(page)
 }
 
-fn open(path: &Path) -> Result<rustix::fd::OwnedFd, Errno> {
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty())
 }
 
-fn add(
-    page: &mut Page,
-    dir: &rustix::fd::OwnedFd,
-    entry: &DirEntry,
-    prefix: &[u8],
-) -> Result<(), Errno> {
-    let name = entry.file_name();
-    if name == c"." || name == c".." {
-        return Ok(());
+fn add(page: &mut Page, mut key: Vec<u8>, found: Found) {
+    match found {
+        Found::File(stat) => page.objects.push(ListedObject {
+            key,
+            size: stat.st_size.unsigned_abs(),
+            modified: modified(&stat),
+            etag: identity(&stat),
+        }),
+        Found::Directory => {
+            key.push(b'/');
+            page.prefixes.push(key);
+        }
+        Found::Unservable(reason) => page.unservable.push(Unservable { key, reason }),
+        Found::Nothing => {}
     }
-    let key = [prefix, name.to_bytes()].concat();
+}
+
+/// What an entry turns out to be.
+enum Found {
+    File(Stat),
+    Directory,
+    Unservable(SkipReason),
+    /// Removed since the directory was read.
+    Nothing,
+}
+
+fn look(dir: &OwnedFd, entry: &DirEntry) -> Result<Found, Errno> {
     let file_type = match entry.file_type() {
         // Some file systems do not say.
-        FileType::Unknown => match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        FileType::Unknown => match statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-            Err(error) => return vanished(error),
+            Err(error) => return missing(error, false),
         },
         file_type => file_type,
     };
-    if file_type == FileType::Directory {
-        page.prefixes.push([&key, &b"/"[..]].concat());
-        return Ok(());
-    }
-    let is_link = file_type == FileType::Symlink;
-    if !is_link && file_type != FileType::RegularFile {
-        page.unservable.push(unservable(key, SkipReason::NotAFile));
-        return Ok(());
-    }
-    match statat(dir, name, AtFlags::empty()) {
-        Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => page.objects.push(ListedObject {
-                key,
-                size: stat.st_size.unsigned_abs(),
-                modified: modified(&stat),
-                etag: identity(&stat),
-            }),
-            FileType::Directory => page
-                .unservable
-                .push(unservable(key, SkipReason::DirectoryLink)),
-            other => page.unservable.push(unservable(key, SkipReason::NotAFile)),
-        },
-        Err(Errno::NOENT | Errno::NOTDIR) if is_link => {
-            page.unservable
-                .push(unservable(key, SkipReason::BrokenLink));
-        }
-        Err(Errno::LOOP) => page
-            .unservable
-            .push(unservable(key, SkipReason::BrokenLink)),
-        Err(Errno::ACCESS | Errno::PERM) => {
-            page.unservable
-                .push(unservable(key, SkipReason::NoPermission));
-        }
-        Err(error) => return vanished(error),
-    }
-    Ok(())
-}
-
-/// An entry that was removed since the directory was read is no error.
-fn vanished(error: Errno) -> Result<(), Errno> {
-    if error == Errno::NOENT {
-        Ok(())
-    } else {
-        Err(error)
+    match file_type {
+        FileType::Directory => Ok(Found::Directory),
+        FileType::RegularFile | FileType::Symlink => follow(dir, entry, file_type),
+        FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => Ok(Found::Unservable(SkipReason::NotAFile)),
     }
 }
 
-fn unservable(key: Vec<u8>, reason: SkipReason) -> Unservable {
-    Unservable { key, reason }
+/// The file itself, or what a link leads to.
+fn follow(dir: &OwnedFd, entry: &DirEntry, file_type: FileType) -> Result<Found, Errno> {
+    let stat = match statat(dir, entry.file_name(), AtFlags::empty()) {
+        Ok(stat) => stat,
+        Err(error) => return missing(error, file_type == FileType::Symlink),
+    };
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Found::File(stat),
+        FileType::Directory => Found::Unservable(SkipReason::DirectoryLink),
+        _ => Found::Unservable(SkipReason::NotAFile),
+    })
+}
+
+/// What an entry is that cannot be looked at.
+fn missing(error: Errno, is_link: bool) -> Result<Found, Errno> {
+    match error {
+        Errno::ACCESS | Errno::PERM => Ok(Found::Unservable(SkipReason::NoPermission)),
+        Errno::LOOP => Ok(Found::Unservable(SkipReason::BrokenLink)),
+        Errno::NOENT | Errno::NOTDIR if is_link => Ok(Found::Unservable(SkipReason::BrokenLink)),
+        Errno::NOENT => Ok(Found::Nothing),
+        error => Err(error),
+    }
 }
