@@ -95,12 +95,14 @@ impl Policy for S3Fifo {
         let resident = self.resident_bytes();
         let small_is_due = self.queues.bytes(SMALL) >= resident / SMALL_SHARE;
         let victim = if small_is_due {
-            self.victim_of_small(skip)
-                .or_else(|| self.victim_of_main(skip))
+            None
         } else {
             self.victim_of_main(skip)
-                .or_else(|| self.victim_of_small(skip))
         };
+        // The small queue may move all it has to the main one, which is then asked again.
+        let victim = victim
+            .or_else(|| self.victim_of_small(skip))
+            .or_else(|| self.victim_of_main(skip));
         // The ghosts of as many bytes as the cache holds: what would have been a hit in
         // a cache of twice the size deserves a second look.
         self.ghost.trim(resident);

@@ -82,6 +82,30 @@ fn an_access_to_an_unknown_object_is_ignored() {
     }
 }
 
+#[test]
+fn the_only_unused_object_is_found_in_whatever_queue_it_is() {
+    for kind in ALL {
+        let mut policy = kind.build();
+        let mut open_thrice = |n, bytes| {
+            policy.insert(id(n), bytes);
+            policy.access(id(n));
+            policy.access(id(n));
+        };
+        open_thrice(1, 100);
+        open_thrice(2, 1);
+        policy.insert(id(3), 1);
+        assert!(policy.victim(&|_| false).is_some(), "{kind:?}");
+        policy.insert(id(4), 5);
+        policy.access(id(4));
+        policy.access(id(4));
+        assert_eq!(
+            policy.victim(&|object| object != id(4)),
+            Some(id(4)),
+            "{kind:?}"
+        );
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Insert(u32, u64),
