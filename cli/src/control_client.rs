@@ -16,6 +16,9 @@ use crate::rundir::{self, RunDir};
 /// A process that listens answers at once; one that does not is stopped or hangs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Counting what is cached of a hundred million files takes this long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What is known of a mount point before anybody is asked.
 #[derive(Debug)]
 pub enum Found {
@@ -116,6 +119,24 @@ impl Mounted {
             Failure::new(Exit::Failed, text)
                 .next(format!("{}; see its log", crate::exit::chain(&error)))
         })
+    }
+}
+
+/// Waits for the answer to a question that a mount can answer without its origin.
+///
+/// # Errors
+/// The mount's refusal, or [`Exit::Failed`] if it says nothing for half a minute.
+pub async fn answer<T>(
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, call).await {
+        Ok(answer) => answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| failure(&status)),
+        Err(_) => {
+            let text = "the mount's process does not answer; it may be stopped or hang";
+            Err(Failure::new(Exit::Failed, text).next("see its log, or `forebay umount` it"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use forebay_proto::mount::v1::{StatusRequest, StatusResponse};
 
 use crate::args::StatusArgs;
-use crate::control_client::{self, Mounted, failure};
+use crate::control_client::{self, Mounted};
 use crate::exit::Failure;
 use crate::output::{self, count, counted, percent};
 use crate::rundir::{self, RunDir};
@@ -15,11 +15,7 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     match &args.dir {
         Some(dir) => {
             let mut control = control_client::connect(dir).await?;
-            let status = control
-                .status(StatusRequest {})
-                .await
-                .map_err(|s| failure(&s))?;
-            let status = status.into_inner();
+            let status = control_client::answer(control.status(StatusRequest {})).await?;
             if args.json {
                 output::print_json(&status)
             } else {
@@ -63,10 +59,8 @@ async fn all() -> Result<Vec<StatusResponse>, Failure> {
 }
 
 async fn ask(mounted: Mounted) -> Result<StatusResponse, Failure> {
-    let status = mounted.connect().await?.status(StatusRequest {}).await;
-    status
-        .map(tonic::Response::into_inner)
-        .map_err(|status| failure(&status))
+    let mut control = mounted.connect().await?;
+    control_client::answer(control.status(StatusRequest {})).await
 }
 
 fn describe(status: &StatusResponse) -> String {

@@ -5,18 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use forebay_proto::mount::v1::{Version, VersionsRequest};
 
 use crate::args::OneMountJson;
-use crate::control_client::{self, failure};
+use crate::control_client;
 use crate::exit::Failure;
 use crate::output::{self, counted};
 use crate::size::Size;
 
 pub(super) async fn run(args: &OneMountJson) -> Result<(), Failure> {
     let mut control = control_client::connect(&args.dir).await?;
-    let answer = control
-        .versions(VersionsRequest {})
-        .await
-        .map_err(|s| failure(&s))?;
-    let versions = answer.into_inner().versions;
+    let versions = control_client::answer(control.versions(VersionsRequest {}))
+        .await?
+        .versions;
     if args.json {
         return output::print_json(&versions);
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache dir>/disk/                      the disk tier
 //! <cache dir>/manifests/<dataset id>/    stored dataset versions
+//! <cache dir>/quota                      the default quota of the disk tier
 //! /dev/shm/forebay-<id>/                 the memory tier
 //! ```
 
@@ -23,6 +24,8 @@ use crate::size::Size;
 const DISK_QUOTA: u64 = 100 << 30;
 /// With less room than this a cache would evict what it has just fetched.
 const LEAST_ROOM: u64 = 16 << 20;
+/// The file in the cache directory that remembers the default quota.
+const SETTLED: &str = "quota";
 /// Where Linux has its tmpfs for everybody.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -114,7 +117,7 @@ impl CacheDirs {
         };
         let disk_dir = root.join("disk");
         make(&disk_dir)?;
-        let quota = disk_quota(&disk_dir, cache.size.map(|size| size.0))?;
+        let quota = disk_quota(&root, &disk_dir, cache.size.map(|size| size.0))?;
         let manifests = root
             .join("manifests")
             .join(dataset_id(dataset, &identities));
@@ -183,26 +186,31 @@ fn make(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn disk_quota(dir: &Path, asked: Option<u64>) -> Result<u64, Error> {
+/// How much the disk tier may hold: what was asked for; or a share of the free space, and
+/// never less than an earlier mount settled on, because the space that the cache itself
+/// takes is not free any more.
+fn disk_quota(root: &Path, dir: &Path, asked: Option<u64>) -> Result<u64, Error> {
     let free = free_bytes(dir)?;
-    let room = |held: u64| free.saturating_add(held) / 10 * 8;
-    let enough = asked.unwrap_or(DISK_QUOTA);
-    // Adding up what the cache holds takes a walk, and a full cache is the only case in
-    // which it matters.
-    let held = if room(0) >= enough {
-        0
-    } else {
-        held_bytes(dir)
-    };
-    let quota = asked.unwrap_or_else(|| room(held).min(DISK_QUOTA));
     let least = LEAST_ROOM.min(asked.unwrap_or(LEAST_ROOM));
-    if free + held < least {
-        let free = Size(free + held);
+    if free < least && free + held_bytes(dir) < least {
+        let (free, least) = (Size(free), Size(least));
         return Err(Error::NoRoom {
             path: dir.to_owned(),
             free,
-            least: Size(least),
+            least,
         });
+    }
+    if let Some(asked) = asked {
+        return Ok(asked);
+    }
+    let settled = root.join(SETTLED);
+    let earlier = fs::read_to_string(&settled)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let quota = DISK_QUOTA.min((free / 10 * 8).max(earlier.unwrap_or(LEAST_ROOM)));
+    if earlier != Some(quota) {
+        // It is only remembered for the next mount: this one goes on without.
+        let _ = fs::write(settled, quota.to_string());
     }
     Ok(quota)
 }
@@ -237,24 +245,20 @@ fn usable_memory(dir: &Path, cache: &CacheConfig) -> Result<u64, Error> {
             path: dir.to_owned(),
         });
     }
-    let free = free_bytes(dir)? + held_bytes(dir);
+    let room = free_bytes(dir)? + held_bytes(dir);
     let asked = cache.memory.size.0;
     // Half of a small /dev/shm is left to others; containers often have 64 MiB of it.
-    let quota = if cache.memory.explicit {
-        asked
+    let (quota, least) = if cache.memory.explicit {
+        (asked, asked)
     } else {
-        asked.min(free / 2)
+        (asked.min(room / 2), LEAST_ROOM)
     };
-    let least = if cache.memory.explicit {
-        asked
-    } else {
-        LEAST_ROOM
-    };
-    if quota < least || free < least {
+    if quota < least || room < least {
+        let (free, least) = (Size(room), Size(least));
         return Err(Error::NoRoom {
             path: dir.to_owned(),
-            free: Size(free),
-            least: Size(least),
+            free,
+            least,
         });
     }
     Ok(quota)
@@ -353,6 +357,22 @@ mod tests {
             ..cache(dir.path())
         };
         assert_eq!(prepare(&config).unwrap().disk.quota, 1 << 20);
+    }
+
+    #[test]
+    fn the_default_quota_does_not_shrink_when_the_cache_has_filled_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = prepare(&cache(dir.path())).unwrap().disk.quota;
+        // As if there had been a little more room at the first mount.
+        fs::write(
+            dir.path().join(SETTLED),
+            (first + 1).min(DISK_QUOTA).to_string(),
+        )
+        .unwrap();
+        let second = prepare(&cache(dir.path())).unwrap().disk.quota;
+        assert!(second > first || second == DISK_QUOTA, "{first} {second}");
+        fs::write(dir.path().join(SETTLED), "nonsense").unwrap();
+        assert!(prepare(&cache(dir.path())).unwrap().disk.quota >= LEAST_ROOM);
     }
 
     #[test]

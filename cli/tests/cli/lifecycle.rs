@@ -88,6 +88,33 @@ fn a_read_that_waits_for_a_silent_origin_does_not_hold_up_an_unmount() {
 }
 
 #[test]
+fn an_interrupted_warm_up_ends_and_is_cancelled() {
+    let server = LoopbackS3::builder().start().unwrap();
+    server.put("data", "a", "content");
+    let place = Place::new();
+    place
+        .mount(
+            "s3://data",
+            &["--endpoint", &server.endpoint(), "--anonymous"],
+        )
+        .is_ok();
+    server.pause();
+    let mut child = place
+        .command(&["warmup", "mnt"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let asks = || place.status()["origin"]["errors"].as_u64() > Some(0);
+    until("the warm-up asks the origin", asks);
+    kill(child.id().try_into().unwrap(), Signal::INT);
+    assert_eq!(wait(&mut child).code(), Some(7));
+    until("the mount gives it up", || {
+        place.log().contains("warm-up cancelled")
+    });
+    place.run(&["umount", "mnt"]).is_ok();
+}
+
+#[test]
 fn what_a_killed_process_left_is_told_and_cleaned_up() {
     let place = Place::new();
     place.mount(&place.source(), &[]).is_ok();
