@@ -22,6 +22,7 @@ pub(crate) mod handle;
 pub(crate) mod inode;
 pub(crate) mod read;
 pub(crate) mod readdir;
+pub(crate) mod refusal;
 pub(crate) mod xattr;
 
 use attr::{Attributes, Ownership};

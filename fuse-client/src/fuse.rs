@@ -122,7 +122,7 @@ impl Filesystem for Server {
         fh: FileHandle,
         offset: u64,
         size: u32,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
@@ -134,7 +134,11 @@ impl Filesystem for Server {
         };
         self.fs().stats().read();
         let _runtime = self.runtime.enter();
-        match self.fs().begin_read(inode(ino), fh.0, offset, size) {
+        let through = convert::through(flags);
+        let begun = self
+            .fs()
+            .begin_read(inode(ino), fh.0, offset, size, through);
+        match begun {
             Ok(Read::Nothing) => reply.data(&[]),
             Ok(Read::Ready(readable)) => self.service.send(asked, &readable, reply),
             Ok(Read::Pending(pending)) => {

@@ -35,6 +35,9 @@ pub(crate) enum FsError {
     /// The cache could not make the bytes available.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The same, and the kernel has been told a moment ago.
+    #[error("{0}")]
+    RefusedBefore(CacheError),
     /// The cache's file or answer is shorter than what it was said to hold.
     #[error("the cache has not the bytes {range} that it declared present")]
     ShortBacking { range: ByteRange },
@@ -60,7 +63,7 @@ impl FsError {
             Self::IsADirectory { .. } => errno::EISDIR,
             Self::NoSuchAttribute => errno::ENODATA,
             Self::BufferTooSmall => errno::ERANGE,
-            Self::Cache(error) => error.kind.errno(),
+            Self::Cache(error) | Self::RefusedBefore(error) => error.kind.errno(),
             Self::ShortBacking { .. } | Self::Backing { .. } | Self::Stopping => errno::EIO,
             Self::ReaderKilled => errno::EINTR,
         }
@@ -69,7 +72,7 @@ impl FsError {
     /// The class of the error, as a log field.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Cache(error) => error.kind.as_str(),
+            Self::Cache(error) | Self::RefusedBefore(error) => error.kind.as_str(),
             Self::UnknownInode { .. } => "unknown_inode",
             Self::ShortBacking { .. } | Self::Backing { .. } => "backing",
             Self::NoSuchEntry
@@ -92,6 +95,7 @@ impl FsError {
             | Self::IsADirectory { .. }
             | Self::NoSuchAttribute
             | Self::BufferTooSmall
+            | Self::RefusedBefore(_)
             | Self::ReaderKilled
             | Self::Stopping => Gravity::Ordinary,
             Self::UnknownInode { .. } | Self::Cache(_) => Gravity::Unexpected,

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use forebay_core::ByteRange;
-use forebay_core::cache::Lease;
+use forebay_core::cache::{CacheError, Lease};
 
 use super::inode::Inode;
+use super::refusal::Refusals;
 use crate::prefetch::Sequence;
 
 /// So many locks that readers on all cores rarely meet on one.
@@ -21,6 +23,7 @@ pub(crate) struct OpenFile {
     /// Held until the file is closed: the object is not evicted meanwhile.
     pub(crate) lease: Lease,
     sequence: Mutex<Sequence>,
+    refusals: Mutex<Refusals>,
 }
 
 impl OpenFile {
@@ -30,7 +33,20 @@ impl OpenFile {
             inode,
             lease,
             sequence: Mutex::default(),
+            refusals: Mutex::default(),
         }
+    }
+
+    /// Notes that a read failed, for [`Self::refused_before`].
+    pub(crate) fn refused(&self, range: ByteRange, error: &CacheError) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.note(range, error, Instant::now());
+    }
+
+    /// How the read failed whose second try this one is.
+    pub(crate) fn refused_before(&self, range: ByteRange) -> Option<CacheError> {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.take(range, Instant::now())
     }
 
     /// Notes a read, and says what will probably be read soon.

@@ -19,6 +19,16 @@ use super::handle::OpenFile;
 use super::inode::Inode;
 use crate::buffer;
 
+/// How the bytes of a read get to the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Through {
+    /// By way of the page cache, which tries a failed read twice (see
+    /// [`refusal`](super::refusal)).
+    Pages,
+    /// Straight, as with `O_DIRECT`.
+    Nothing,
+}
+
 /// A read that has begun.
 #[derive(Debug)]
 pub(crate) enum Read {
@@ -44,6 +54,7 @@ pub(crate) struct Readable {
 pub(crate) struct PendingRead {
     inode: Inode,
     range: ByteRange,
+    through: Through,
     file: Option<Arc<OpenFile>>,
 }
 
@@ -80,6 +91,7 @@ impl DatasetFs {
         handle: u64,
         offset: u64,
         len: u32,
+        through: Through,
     ) -> Result<Read, FsError> {
         let range = ByteRange::at(offset, len.into());
         let file = match self.handles.get(handle, inode) {
@@ -90,6 +102,7 @@ impl DatasetFs {
                     return Ok(Read::Pending(PendingRead {
                         inode,
                         range,
+                        through,
                         file: None,
                     }));
                 }
@@ -100,6 +113,12 @@ impl DatasetFs {
             return Ok(Read::Nothing);
         }
         let ready = self.cache.ready(&file.lease, range);
+        if ready.is_none()
+            && through == Through::Pages
+            && let Some(error) = file.refused_before(range)
+        {
+            return Err(FsError::RefusedBefore(error));
+        }
         self.look_ahead(&file, range);
         Ok(match ready {
             Some(availability) => Read::Ready(Readable {
@@ -110,6 +129,7 @@ impl DatasetFs {
             None => Read::Pending(PendingRead {
                 inode,
                 range,
+                through,
                 file: Some(file),
             }),
         })
@@ -134,7 +154,13 @@ impl DatasetFs {
         if range.is_empty() {
             return Ok(None);
         }
-        let availability = self.cache.ensure(&file.lease, range).await?;
+        let ensured = self.cache.ensure(&file.lease, range).await;
+        if let Err(error) = &ensured
+            && pending.through == Through::Pages
+        {
+            file.refused(range, error);
+        }
+        let availability = ensured?;
         Ok(Some(Readable {
             availability,
             range,

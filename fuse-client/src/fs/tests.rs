@@ -8,7 +8,7 @@ use futures::FutureExt;
 
 use super::error::FsError;
 use super::inode::Inode;
-use super::read::Read;
+use super::read::{Read, Through};
 use super::{DatasetFs, Size, errno};
 use crate::memory_cache::{Fixture, Serve};
 use crate::options::MountOptions;
@@ -43,7 +43,7 @@ fn open(fs: &DatasetFs, inode: Inode) -> u64 {
 
 /// Reads as the kernel would, waiting for what is not there.
 fn read(fs: &DatasetFs, inode: Inode, handle: u64, at: u64, len: u32) -> Result<Vec<u8>, FsError> {
-    match fs.begin_read(inode, handle, at, len)? {
+    match fs.begin_read(inode, handle, at, len, Through::Pages)? {
         Read::Nothing => Ok(Vec::new()),
         Read::Ready(readable) => readable.with_bytes(<[u8]>::to_vec),
         Read::Pending(pending) => {
@@ -180,9 +180,9 @@ fn what_the_cache_says_becomes_the_errno() {
     ];
     let (fixture, fs) = fs_with(FILES);
     let file = inode(&fs, "file");
-    let handle = open(&fs, file);
     for kind in kinds {
         fixture.serve("file", Serve::Fail(kind));
+        let handle = open(&fs, file);
         let error = read(&fs, file, handle, 0, 1).expect_err("scripted");
         assert_eq!(error.errno(), kind.errno(), "{kind:?}");
     }
@@ -256,4 +256,24 @@ fn the_version_is_the_manifests() {
     );
     assert_eq!(fs.version(), manifest.version());
     assert_eq!(fs.versions(), [manifest.version()]);
+}
+
+#[test]
+fn the_kernels_second_try_is_answered_as_the_first_and_the_next_read_asks_again() {
+    let (fixture, fs) = fs_with(FILES);
+    let file = inode(&fs, "file");
+    let handle = open(&fs, file);
+    fixture.serve("file", Serve::Fail(ErrorKind::Stale));
+    let first = read(&fs, file, handle, 0, 12);
+    assert!(matches!(first, Err(FsError::Cache(_))), "{first:?}");
+    let second = read(&fs, file, handle, 0, 4);
+    assert!(
+        matches!(second, Err(FsError::RefusedBefore(_))),
+        "{second:?}"
+    );
+    assert_eq!(second.unwrap_err().errno(), errno::ESTALE);
+    let third = read(&fs, file, handle, 0, 4);
+    assert!(matches!(third, Err(FsError::Cache(_))), "{third:?}");
+    fixture.serve("file", Serve::Backed);
+    assert_eq!(read(&fs, file, handle, 4, 5).expect("reads"), b"ve by");
 }

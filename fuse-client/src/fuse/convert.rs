@@ -3,13 +3,24 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forebay_core::manifest::Kind;
-use fuser::{Errno, FileAttr, FileType, INodeNo};
+use fuser::{Errno, FileAttr, FileType, INodeNo, OpenFlags};
+use rustix::fs::OFlags;
 
 use crate::fs::attr::Attributes;
 use crate::fs::error::FsError;
+use crate::fs::read::Through;
 
 pub(super) fn errno(error: &FsError) -> Errno {
     Errno::from_i32(error.errno())
+}
+
+pub(super) fn through(flags: OpenFlags) -> Through {
+    let flags = OFlags::from_bits_retain(flags.0.cast_unsigned());
+    if flags.contains(OFlags::DIRECT) {
+        Through::Nothing
+    } else {
+        Through::Pages
+    }
 }
 
 pub(super) fn file_type(kind: Kind) -> FileType {
