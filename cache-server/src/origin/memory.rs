@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -91,11 +91,6 @@ impl MemoryOrigin {
     /// Removes an object; says whether there was one.
     pub fn remove(&self, key: impl AsRef<[u8]>) -> bool {
         self.lock().by_key.remove(key.as_ref()).is_some()
-    }
-
-    /// When the latest object was written.
-    pub fn modified(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.lock().puts)
     }
 
     fn lock(&self) -> MutexGuard<'_, Objects> {
