@@ -23,8 +23,8 @@ pub use value::{
 pub struct MountOptions {
     /// A source below the directory NAME of the tree; repeat it for several.
     ///
-    /// In the environment, one a line. In the config file, a [[source]] table each, with
-    /// the keys name, url, endpoint, region, path-style and anonymous.
+    /// In the environment, one a line. In the config file, a `[[source]]` table each,
+    /// with the keys name, url, endpoint, region, path-style and anonymous.
     #[arg(
         long,
         env = "FOREBAY_SOURCE",
@@ -49,8 +49,8 @@ pub struct MountOptions {
         help_heading = "Sources"
     )]
     pub region: Option<String>,
-    /// Put the bucket into the path and not into the host name, as most stores other
-    /// than AWS want it.
+    /// Put the bucket into the path and not into the host name, at AWS too; with an endpoint
+    /// it always is there.
     #[arg(
         long,
         env = "FOREBAY_PATH_STYLE",
