@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use forebay_core::ByteRange;
 use tokio::time::Instant;
 
-use super::{Body, Error, Origin, Page, PageRequest, PinnedObject, printable};
+use super::{Body, Error, Origin, OriginStats, Page, PageRequest, PinnedObject, printable};
 
 mod body;
 
@@ -51,12 +51,29 @@ pub struct Patience {
 pub struct Retrying {
     inner: Arc<dyn Origin>,
     patience: Patience,
+    stats: Arc<OriginStats>,
 }
 
 impl Retrying {
-    /// Retries what is asked of `inner`, with this much patience.
-    pub fn new(inner: Arc<dyn Origin>, patience: Patience) -> Self {
-        Self { inner, patience }
+    /// Retries what is asked of `inner`, with this much patience. Requests that are given
+    /// up on unanswered are counted in `stats`: nobody below sees them fail.
+    pub fn new(inner: Arc<dyn Origin>, patience: Patience, stats: Arc<OriginStats>) -> Self {
+        Self {
+            inner,
+            patience,
+            stats,
+        }
+    }
+
+    fn tries(&self, what: String) -> Tries {
+        Tries {
+            what,
+            timeout: self.patience.timeout,
+            stats: Arc::clone(&self.stats),
+            waited: Duration::ZERO,
+            failures: 0,
+            last: None,
+        }
     }
 }
 
@@ -68,7 +85,7 @@ impl Origin for Retrying {
 
     async fn list(&self, request: PageRequest<'_>) -> Result<Page, Error> {
         let what = format!("{}/{}", self.identity(), printable(request.prefix));
-        let mut tries = Tries::new(what, self.patience.timeout);
+        let mut tries = self.tries(what);
         let stall = self.patience.stall * PAGE_STALLS;
         loop {
             match tries.wait(stall, self.inner.list(request)).await {
@@ -79,7 +96,10 @@ impl Origin for Retrying {
     }
 
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error> {
-        let mut body = Resuming::new(Arc::clone(&self.inner), self.patience, object, range);
+        let what = format!("{}/{}", self.identity(), printable(object.key));
+        let origin = Arc::clone(&self.inner);
+        let stall = self.patience.stall;
+        let mut body = Resuming::new(origin, stall, self.tries(what), object, range);
         // Opened here and not with the first piece, so that a caller that only wants to
         // know whether the object can be read need not pull.
         body.open().await?;
@@ -92,22 +112,13 @@ impl Origin for Retrying {
 struct Tries {
     what: String,
     timeout: Duration,
+    stats: Arc<OriginStats>,
     waited: Duration,
     failures: u32,
     last: Option<Error>,
 }
 
 impl Tries {
-    fn new(what: String, timeout: Duration) -> Self {
-        Self {
-            what,
-            timeout,
-            waited: Duration::ZERO,
-            failures: 0,
-            last: None,
-        }
-    }
-
     /// Waits for `answer`, at most `stall`, and counts the time.
     async fn wait<T>(
         &mut self,
@@ -119,11 +130,12 @@ impl Tries {
         let answer = tokio::time::timeout(limit, answer).await;
         self.waited += begun.elapsed();
         answer.unwrap_or_else(|_| {
-            let reason = format!("nothing came for {limit:?}");
-            Err(Error::TimedOut {
+            let error = Error::TimedOut {
                 what: self.what.clone(),
-                reason,
-            })
+                reason: format!("nothing came for {limit:?}"),
+            };
+            self.stats.failed(error.kind());
+            Err(error)
         })
     }
 

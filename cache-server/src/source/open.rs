@@ -43,9 +43,14 @@ impl Opener<'_> {
         let metered = Arc::new(Metered::new(bare, Arc::clone(&config.stats)));
         let patience = Patience {
             timeout: config.timeout,
-            stall: config.stall,
+            // However short the time, it is enough for a second try.
+            stall: config.stall.min(config.timeout / 2),
         };
-        Ok(Arc::new(Retrying::new(metered, patience)))
+        Ok(Arc::new(Retrying::new(
+            metered,
+            patience,
+            Arc::clone(&config.stats),
+        )))
     }
 
     fn bare(&self, config: &OriginConfig) -> Result<Arc<dyn Origin>, Error> {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use forebay_core::{ByteRange, ETag};
 use futures::{StreamExt, stream};
 
-use super::{Patience, Tries};
-use crate::origin::{Body, Error, Origin, PinnedObject, printable};
+use super::Tries;
+use crate::origin::{Body, Error, Origin, PinnedObject};
 
 /// The slowest flow that is no failure, in bytes a second. Sixteen parts in flight at
 /// this rate are a quarter of a megabyte a second: a slow link, not a dead one.
@@ -31,20 +31,20 @@ pub(super) struct Resuming {
 impl Resuming {
     pub(super) fn new(
         origin: Arc<dyn Origin>,
-        patience: Patience,
+        stall: Duration,
+        tries: Tries,
         object: PinnedObject<'_>,
         range: ByteRange,
     ) -> Self {
-        let what = format!("{}/{}", origin.identity(), printable(object.key));
         Self {
             origin,
-            stall: patience.stall,
+            stall,
             key: object.key.to_vec(),
             size: object.size,
             etag: object.etag.clone(),
             range,
             reached: range.start(),
-            tries: Tries::new(what, patience.timeout),
+            tries,
             body: None,
         }
     }

@@ -14,6 +14,7 @@ const SIZE: u64 = 100_000;
 struct Setup {
     memory: Arc<MemoryOrigin>,
     faulty: Arc<Faulty>,
+    stats: Arc<OriginStats>,
     retrying: Retrying,
     content: Vec<u8>,
     etag: ETag,
@@ -30,10 +31,12 @@ impl Setup {
             timeout: TIMEOUT,
             stall: STALL,
         };
-        let retrying = Retrying::new(Arc::clone(&faulty) as _, patience);
+        let stats = Arc::new(OriginStats::default());
+        let retrying = Retrying::new(Arc::clone(&faulty) as _, patience, Arc::clone(&stats));
         Self {
             memory,
             faulty,
+            stats,
             retrying,
             content,
             etag,
@@ -278,4 +281,12 @@ async fn a_page_is_tried_again_and_given_more_time_than_a_piece() {
     let gone = Error::NotFound { what: "b".into() };
     setup.faulty.on_pages([Fault::Fail(gone.clone())]);
     assert_eq!(setup.retrying.list(request).await.unwrap_err(), gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_on_counts_as_failed() {
+    let setup = Setup::new([Fault::StallAfter(0), Fault::StallAfter(10)]);
+    assert_eq!(setup.read_all().await.unwrap(), setup.content);
+    assert_eq!(setup.stats.errors(forebay_core::ErrorKind::TimedOut), 2);
+    assert_eq!(setup.stats.errors_total(), 2);
 }
