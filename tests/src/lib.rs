@@ -8,6 +8,7 @@
 //! So that a test reads like what it claims, the harness panics where a library would
 //! return an error: a server that does not start is the end of the test.
 
+mod bucket;
 mod ceph;
 mod dataset;
 mod endpoint;
@@ -15,18 +16,23 @@ mod mount;
 mod odd_keys;
 mod ports;
 mod process;
+mod random;
+mod read;
 mod require;
 mod s3client;
 mod scratch;
 mod seaweedfs;
 mod wait;
 
+pub use bucket::{Bucket, stream, stream_at};
 pub use ceph::Ceph;
-pub use dataset::{Dataset, File, Mismatch, Shape, Sizes};
+pub use dataset::{Dataset, Difference, File, Mismatch, Shape, Sizes};
 pub use endpoint::Endpoint;
 pub use mount::{Mount, MountCommand};
 pub use odd_keys::odd_keys;
 pub use process::Process;
+pub use random::Random;
+pub use read::{drop_pages, errno, open_random, read_at};
 pub use require::{binary, require_root_and_fuse};
 pub use s3client::{Listed, Response, S3Client};
 pub use scratch::Scratch;

@@ -34,6 +34,7 @@ const COMMAND_SECS: &str = "60";
 #[derive(Clone, Debug)]
 pub struct MountCommand {
     dir: PathBuf,
+    cache: PathBuf,
     source: Option<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
@@ -54,9 +55,11 @@ impl MountCommand {
     pub fn without_source(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            cache: dir.join("cache"),
             source: None,
             args: Vec::new(),
-            env: Vec::new(),
+            // What is kept in memory would outlive the directory of the test.
+            env: vec![("FOREBAY_MEMORY_SIZE".to_owned(), "0".to_owned())],
             limit: LIMIT,
         }
     }
@@ -81,6 +84,12 @@ impl MountCommand {
         self.args(&["--endpoint", &endpoint.url, "--path-style"])
     }
 
+    /// With this cache directory, which is made if it is not there.
+    pub fn cache(mut self, dir: &Path) -> Self {
+        self.cache = dir.to_owned();
+        self
+    }
+
     /// The test takes no longer than this, or its mount is taken away from it.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -90,6 +99,11 @@ impl MountCommand {
     /// The mount point.
     pub fn path(&self) -> PathBuf {
         self.dir.join("mnt")
+    }
+
+    /// The cache directory.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache
     }
 
     /// Mounts, and waits until the mount is there.
@@ -125,16 +139,36 @@ impl MountCommand {
         (ended, log)
     }
 
-    fn command(&self) -> Command {
+    /// Runs `forebay` with these arguments and the environment of the mount, and returns
+    /// how it ended and what it printed.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=1", COMMAND_SECS])
+            .arg(binary())
+            .args(args);
+        self.set_environment(&mut command);
+        command.output().expect("timeout belongs to every Debian")
+    }
+
+    /// The command, for a test that starts it in its own way. The directories are made.
+    ///
+    /// # Panics
+    /// If one cannot be made.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.arg("mount").args(&self.source).arg(self.path());
-        command
-            .arg("--cache-dir")
-            .arg(self.dir.join("cache"))
-            .args(&self.args);
-        for dir in [self.path(), self.dir.join("cache"), self.dir.join("run")] {
-            fs::create_dir_all(&dir)
-                .unwrap_or_else(|error| panic!("create {}: {error}", dir.display()));
+        command.arg("--cache-dir").arg(&self.cache).args(&self.args);
+        for dir in [&self.path(), &self.cache, &self.dir.join("run")] {
+            // A dead mount cannot be looked at, but it is there.
+            if let Err(error) = fs::create_dir_all(dir)
+                && !kernel::is_mounted(dir)
+            {
+                panic!("create {}: {error}", dir.display());
+            }
         }
         self.set_environment(&mut command);
         command
@@ -198,13 +232,49 @@ impl Mount {
     /// Runs `forebay` with these arguments beside the mount, and returns how it ended and
     /// what it printed.
     pub fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("timeout");
-        command
-            .args(["--kill-after=1", COMMAND_SECS])
-            .arg(binary())
-            .args(args);
-        self.command.set_environment(&mut command);
-        command.output().expect("timeout belongs to every Debian")
+        self.command.run(args)
+    }
+
+    /// Runs `forebay COMMAND` about this mount, with `--json` and these arguments, and
+    /// returns what it says.
+    ///
+    /// # Panics
+    /// If it fails or what it prints is not JSON.
+    pub fn ask(&self, command: &str, args: &[&str]) -> serde_json::Value {
+        let path = self.path();
+        let path = path.to_str().expect("a scratch directory is UTF-8");
+        let output = self.run(&[&[command, path, "--json"], args].concat());
+        let said = serde_json::from_slice(&output.stdout).ok();
+        said.filter(|_| output.status.success())
+            .unwrap_or_else(|| panic!("forebay {command}: {output:?}"))
+    }
+
+    /// Kills the process as `kill -9`, and leaves the dead mount.
+    pub fn crash(&self) {
+        self.process().kill();
+    }
+
+    /// The warnings and errors in the log.
+    pub fn alarms(&self) -> Vec<String> {
+        let is_alarm = |line: &&str| {
+            let level = line.split_whitespace().nth(1);
+            matches!(level, Some("WARN" | "ERROR")) || line.contains("panicked at")
+        };
+        self.log()
+            .lines()
+            .filter(is_alarm)
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    /// Fails the test if the log has a warning or an error.
+    ///
+    /// # Panics
+    /// With the lines.
+    #[track_caller]
+    pub fn assert_quiet(&self) {
+        let alarms = self.alarms();
+        assert!(alarms.is_empty(), "the log has {alarms:#?}");
     }
 
     /// Unmounts with `forebay umount` and waits for the end of the process.
