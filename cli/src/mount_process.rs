@@ -104,7 +104,7 @@ impl MountProcess {
             mountpoint: config.mountpoint.clone(),
             run_dir: claim.dir().clone(),
             metrics: endpoint.as_ref().map(|found| found.address().to_owned()),
-            cache_dir: dirs.root.clone(),
+            dirs,
             node,
             mount,
             sources,

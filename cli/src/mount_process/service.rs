@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::audience::Nobody;
 use super::dataset::{Shown, Sources};
 use super::{Ended, StopRequest, drift, off_runtime, unmount, versions};
+use crate::config::cache_dir::CacheDirs;
 use crate::exit::{Exit, Failure};
 use crate::rundir::{RunDir, State, StateSource};
 
@@ -30,7 +31,7 @@ pub(super) struct Parts {
     pub(super) mountpoint: PathBuf,
     pub(super) run_dir: RunDir,
     pub(super) metrics: Option<String>,
-    pub(super) cache_dir: PathBuf,
+    pub(super) dirs: CacheDirs,
     pub(super) node: Arc<NodeCache>,
     pub(super) mount: Mount,
     pub(super) sources: Sources,
@@ -44,7 +45,7 @@ pub struct Service {
     mountpoint: PathBuf,
     run_dir: RunDir,
     metrics: Option<String>,
-    cache_dir: PathBuf,
+    dirs: CacheDirs,
     started: (Instant, SystemTime),
     node: Arc<NodeCache>,
     mount: Arc<Mount>,
@@ -64,7 +65,7 @@ impl Service {
             mountpoint: parts.mountpoint,
             run_dir: parts.run_dir,
             metrics: parts.metrics,
-            cache_dir: parts.cache_dir,
+            dirs: parts.dirs,
             started: (Instant::now(), SystemTime::now()),
             node: parts.node,
             mount: Arc::new(parts.mount),
@@ -150,7 +151,7 @@ impl Service {
     fn cache_use(&self, evicted_bytes: u64) -> CacheUse {
         let usage = self.node.usage();
         CacheUse {
-            dir: self.cache_dir.to_string_lossy().into_owned(),
+            dir: self.dirs.root.to_string_lossy().into_owned(),
             capacity_bytes: usage.capacity_bytes,
             used_bytes: usage.used_bytes,
             evicted_bytes,
@@ -230,6 +231,9 @@ impl Service {
         let mount = Arc::clone(&self.mount);
         let unmounted = off_runtime(move || unmount(&mount)).await;
         self.node.shutdown().await;
+        if let Some(memory) = self.dirs.memory.clone() {
+            off_runtime(move || memory.remove_if_unused()).await?;
+        }
         Ok(unmounted??)
     }
 

@@ -48,6 +48,25 @@ fn what_was_read_is_not_fetched_again_after_a_remount() {
 }
 
 #[test]
+fn a_memory_tier_that_was_not_needed_leaves_nothing() {
+    let shared = || {
+        let names = fs::read_dir("/dev/shm")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let place = Place::new();
+    place
+        .mount(&place.source(), &["--memory-size", "16MiB"])
+        .is_ok();
+    let during = shared();
+    assert_eq!(fs::read_to_string(place.path("mnt/a")).unwrap(), "alpha");
+    place.run(&["umount", "mnt"]).is_ok();
+    assert!(during.difference(&shared()).next().is_some());
+}
+
+#[test]
 fn a_mount_in_use_is_unmounted_at_once_and_its_files_fail() {
     let place = Place::new();
     place.mount(&place.source(), &[]).is_ok();
