@@ -38,20 +38,23 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     case("bad size", mount("f", "s3://bucket").args(&["--cache-size", "lots"]), "lots");
     let config = scratch.path().join("forebay.toml");
     fs::write(&config, "cache-sise = \"1GiB\"\n")?;
-    let config = config.to_str().context("a path in UTF-8")?;
-    case("bad config key", mount("g", "s3://bucket").args(&["--config", config]), "cache-size");
+    let command = mount("g", "s3://bucket").args(&["--config", utf8(&config)?]);
+    case("bad config key", command, "cache-size");
     let read_only = Tmpfs::mount(&scratch.dir("read-only"), "ro")?;
-    let cache = read_only.0.to_str().context("a path in UTF-8")?;
-    case("cache directory without rights", mount("h", "s3://bucket").args(&["--cache-dir", cache]), cache);
+    let command = mount("h", "s3://bucket").cache(&read_only.0);
+    case("cache directory without rights", command, "read-only");
     let tiny = Tmpfs::mount(&scratch.dir("tiny"), "size=64k")?;
-    let cache = tiny.0.to_str().context("a path in UTF-8")?;
-    case("cache directory without room", mount("i", "s3://bucket").args(&["--cache-dir", cache]), cache);
+    let command = mount("i", "s3://bucket").cache(&tiny.0);
+    case("cache directory without room", command, "tiny");
 
     let first = mount("busy", "s3://bucket").start();
-    let again = mount("busy", "s3://bucket").args(&["--cache-dir", "/tmp/forebay-other-cache"]);
-    case("mount point busy", again, "mnt");
+    let (path, other) = (first.path(), scratch.dir("other-cache"));
+    let begun = Instant::now();
+    let args = ["mount", "s3://bucket", utf8(&path)?, "--endpoint", &endpoint.url];
+    let again = first.run(&[&args[..], &["--cache-dir", utf8(&other)?]].concat());
+    let output = String::from_utf8_lossy(&again.stderr);
+    judge(report, "mount point busy", again.status.code(), &output, "mnt", begun.elapsed());
     first.unmount();
-    let _ = fs::remove_dir_all("/tmp/forebay-other-cache");
     without_fuse(report, &scratch, &endpoint)
 }
 
@@ -75,6 +78,10 @@ fn without_fuse(report: &mut Report, scratch: &Scratch, endpoint: &Endpoint) -> 
     let output = String::from_utf8_lossy(&done.stderr);
     judge(report, "no /dev/fuse", done.status.code(), &output, "/dev/fuse", begun.elapsed());
     Ok(())
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().context("a path in UTF-8")
 }
 
 fn judge(
