@@ -13,12 +13,17 @@ pub fn upload(endpoint: &Endpoint, bucket: &str, key: &str, size: u64, seed: u64
     S3Client::new(endpoint).create_bucket(bucket);
     let store = endpoint.object_store(bucket);
     let work = async {
-        let upload = store.put_multipart(&Path::from(key)).await.expect("begin an upload");
+        let upload = store
+            .put_multipart(&Path::from(key))
+            .await
+            .expect("begin an upload");
         let mut writer = WriteMultipart::new_with_chunk_size(upload, 16 << 20);
         let mut buffer = vec![0; 4 << 20];
         let mut at = 0;
         while at < size {
-            let len = buffer.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
+            let len = buffer
+                .len()
+                .min(usize::try_from(size - at).unwrap_or(usize::MAX));
             synthetic::fill(seed, at, &mut buffer[..len]);
             writer.wait_for_capacity(4).await.expect("upload a part");
             writer.write(&buffer[..len]);

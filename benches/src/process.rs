@@ -44,10 +44,16 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     let (_, fields) = stat.rsplit_once(')').context("stat without a name")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let ticks = |index: usize| -> Result<u64> {
-        fields.get(index).context("stat too short")?.parse().context("stat without ticks")
+        fields
+            .get(index)
+            .context("stat too short")?
+            .parse()
+            .context("stat without ticks")
     };
     let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_secs_f64((ticks(11)? + ticks(12)?) as f64 / per_second as f64))
+    Ok(Duration::from_secs_f64(
+        (ticks(11)? + ticks(12)?) as f64 / per_second as f64,
+    ))
 }
 
 #[cfg(test)]

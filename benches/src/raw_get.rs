@@ -85,8 +85,10 @@ async fn part(
     range: std::ops::Range<u64>,
     file: Option<Arc<File>>,
 ) -> Result<()> {
-    let options =
-        GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(range.clone())),
+        ..GetOptions::default()
+    };
     let mut body = store.get_opts(&key, options).await?.into_stream();
     let mut at = range.start;
     let mut pending: Vec<Bytes> = Vec::new();

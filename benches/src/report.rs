@@ -20,7 +20,12 @@ impl Report {
 
     /// Prints an item that could not be measured: it counts as short.
     pub fn failed(&mut self, item: &str, error: &anyhow::Error) {
-        self.line(false, item, format_args!("failed: {error:#}"), "runs to its end");
+        self.line(
+            false,
+            item,
+            format_args!("failed: {error:#}"),
+            "runs to its end",
+        );
     }
 
     /// Prints a figure that has no bound.

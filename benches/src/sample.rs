@@ -47,7 +47,10 @@ impl Sample {
     /// The value below which `share` (0 to 1) of the values lie, by nearest rank.
     pub fn percentile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
-        self.0.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+        self.0
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 }
 

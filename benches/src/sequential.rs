@@ -48,7 +48,9 @@ fn pass(path: &Path, mut hash: Option<Xxh3>) -> Result<Pass> {
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {
-        let read = file.read(&mut buffer).with_context(|| format!("read {}", path.display()))?;
+        let read = file
+            .read(&mut buffer)
+            .with_context(|| format!("read {}", path.display()))?;
         if read == 0 {
             break;
         }
@@ -58,5 +60,9 @@ fn pass(path: &Path, mut hash: Option<Xxh3>) -> Result<Pass> {
         }
     }
     let time = begun.elapsed();
-    Ok(Pass { bytes, time, hash: hash.map(|hash| hash.digest128()) })
+    Ok(Pass {
+        bytes,
+        time,
+        hash: hash.map(|hash| hash.digest128()),
+    })
 }

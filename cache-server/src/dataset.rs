@@ -66,11 +66,19 @@ impl Target {
 
     /// The object as an origin is asked for it.
     pub fn pinned(&self) -> PinnedObject<'_> {
-        PinnedObject { key: &self.key, size: self.size, etag: &self.etag }
+        PinnedObject {
+            key: &self.key,
+            size: self.size,
+            etag: &self.etag,
+        }
     }
 
     /// The object's name for logs and messages: origin and key, lossily as text.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.origin.identity(), String::from_utf8_lossy(&self.key))
+        format!(
+            "{}/{}",
+            self.origin.identity(),
+            String::from_utf8_lossy(&self.key)
+        )
     }
 }

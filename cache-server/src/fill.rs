@@ -281,7 +281,9 @@ impl Fills {
                 self.verify(object, at..end).await;
                 continue;
             }
-            let Some(permit) = self.prefetch_permit().await else { return };
+            let Some(permit) = self.prefetch_permit().await else {
+                return;
+            };
             self.join_or_start(object, at..end, Urgency::Prefetch(permit));
         }
     }
@@ -343,7 +345,10 @@ impl Fills {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&(id, chunks.start)) {
             self.stats.joined();
-            return Some(Boarded { flight: Arc::clone(flight), ours: false });
+            return Some(Boarded {
+                flight: Arc::clone(flight),
+                ours: false,
+            });
         }
         // Look again under the lock: a flight takes itself off the list only after its
         // chunks are in the store, so "not listed" and "missing" together mean that
@@ -354,7 +359,9 @@ impl Fills {
         if !wanted(chunks.start) || self.transient.contains_key(&(id, chunks.start)) {
             return None;
         }
-        let end = (chunks.start + 1..chunks.end).find(|&i| !wanted(i)).unwrap_or(chunks.end);
+        let end = (chunks.start + 1..chunks.end)
+            .find(|&i| !wanted(i))
+            .unwrap_or(chunks.end);
         let flight = Arc::new(Flight::new(chunks.start..end));
         for index in flight.chunks() {
             flights.insert((id, index), Arc::clone(&flight));
@@ -443,7 +450,10 @@ fn shutting_down() -> CacheError {
 
 fn timed_out(object: &OpenObject, range: ByteRange, limit: Duration) -> CacheError {
     let name = object.target.name();
-    let message = format!("no answer within {} s for bytes {range} of {name}", limit.as_secs());
+    let message = format!(
+        "no answer within {} s for bytes {range} of {name}",
+        limit.as_secs()
+    );
     CacheError::new(ErrorKind::TimedOut, message)
 }
 

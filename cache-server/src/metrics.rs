@@ -1,8 +1,8 @@
 //! The counters of the cache as metrics.
 
+use forebay_core::ErrorKind;
 use forebay_core::cache::Cache;
 use forebay_core::metric::{self, Measured, Reading};
-use forebay_core::ErrorKind;
 
 use crate::node::NodeCache;
 use crate::origin::OriginStats;

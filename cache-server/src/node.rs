@@ -37,7 +37,12 @@ pub struct NodeCache {
 impl NodeCache {
     /// A node over `store`, with no dataset yet. Its tasks run on `runtime`.
     pub fn new(store: Arc<Store>, fill: FillConfig, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { store, fills: Fills::new(fill), datasets: RwLock::default(), runtime })
+        Arc::new(Self {
+            store,
+            fills: Fills::new(fill),
+            datasets: RwLock::default(),
+            runtime,
+        })
     }
 
     /// Makes a dataset version readable. `origins` are those of the manifest's sources,
@@ -45,7 +50,10 @@ impl NodeCache {
     pub fn attach(&self, manifest: Arc<Manifest>, origins: Vec<Arc<dyn Origin>>) {
         let version = manifest.version();
         let dataset = Arc::new(Dataset::new(manifest, origins));
-        self.datasets.write().unwrap_or_else(PoisonError::into_inner).insert(version, dataset);
+        self.datasets
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(version, dataset);
     }
 
     /// The store behind the node.
@@ -76,10 +84,13 @@ impl NodeCache {
     }
 
     fn open(&self, file: FileRef) -> Result<Arc<OpenObject>, CacheError> {
-        let target = self.dataset(file.version)?.target(file.entry).ok_or_else(|| {
-            let message = format!("entry {} of {} is no file", file.entry.0, file.version);
-            CacheError::new(ErrorKind::NotFound, message)
-        })?;
+        let target = self
+            .dataset(file.version)?
+            .target(file.entry)
+            .ok_or_else(|| {
+                let message = format!("entry {} of {} is no file", file.entry.0, file.version);
+                CacheError::new(ErrorKind::NotFound, message)
+            })?;
         let lease = self.store.lease(target.id, target.size);
         Ok(Arc::new(OpenObject { target, lease }))
     }
@@ -111,7 +122,10 @@ impl NodeCache {
 
 fn held(lease: &Lease) -> Result<&Arc<OpenObject>, CacheError> {
     lease.state.downcast_ref().ok_or_else(|| {
-        CacheError::new(ErrorKind::InvalidInput, "the lease belongs to another cache")
+        CacheError::new(
+            ErrorKind::InvalidInput,
+            "the lease belongs to another cache",
+        )
     })
 }
 
@@ -164,7 +178,10 @@ impl Cache for NodeCache {
     fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>> {
         let counted = self.dataset(file.version).and_then(|dataset| {
             let id = dataset.object_id(file.entry).ok_or_else(|| {
-                CacheError::new(ErrorKind::NotFound, format!("entry {} is no file", file.entry.0))
+                CacheError::new(
+                    ErrorKind::NotFound,
+                    format!("entry {} is no file", file.entry.0),
+                )
             })?;
             Ok(self.store.cached_bytes(id))
         });

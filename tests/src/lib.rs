@@ -22,6 +22,7 @@ mod require;
 mod s3client;
 mod scratch;
 mod seaweedfs;
+mod tmpfs;
 mod wait;
 
 pub use bucket::{Bucket, stream, stream_at};
@@ -37,4 +38,5 @@ pub use require::{binary, require_root_and_fuse};
 pub use s3client::{Listed, Response, S3Client};
 pub use scratch::Scratch;
 pub use seaweedfs::SeaweedFs;
+pub use tmpfs::Tmpfs;
 pub use wait::wait_until;

@@ -27,7 +27,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "forebay-loopback-s3",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["forebay-core"]),
 ];
 
 /// Libraries that only the named crates may use (development dependencies aside).

@@ -6,12 +6,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::{boundaries, command};
 
-/// Pages that are printed from code, with the arguments of `forebay` that print them.
-const GENERATED: &[(&str, &[&str])] = &[
-    ("docs/METRICS.md", &["config", "print", "--metrics"]),
-    ("docs/CONFIGURATION.md", &["config", "print", "--reference"]),
-];
-
 /// Runs every gate; the first one that fails ends the run.
 pub(crate) fn check() -> Result<()> {
     command::run("cargo", &["fmt", "--all", "--check"])?;
@@ -45,18 +39,18 @@ pub(crate) fn check() -> Result<()> {
 
 /// Writes the generated pages.
 pub(crate) fn generate() -> Result<()> {
-    for (path, arguments) in GENERATED {
+    for (path, page) in pages()? {
         let path = command::root().join(path);
-        fs::write(&path, page(arguments)?).with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, page).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }
 
 /// Fails if a generated page is not what the code prints.
 fn generated() -> Result<()> {
-    for (path, arguments) in GENERATED {
+    for (path, page) in pages()? {
         let written = fs::read_to_string(command::root().join(path)).unwrap_or_default();
-        if written != page(arguments)? {
+        if written != page {
             bail!("{path} differs from what the code prints; run `cargo xtask generate`");
         }
     }
@@ -64,9 +58,17 @@ fn generated() -> Result<()> {
     Ok(())
 }
 
-fn page(arguments: &[&str]) -> Result<String> {
-    let forebay = ["run", "--quiet", "--locked", "--package", "forebay", "--"];
-    command::output("cargo", &[&forebay, arguments].concat())
+/// The pages that are printed from code.
+fn pages() -> Result<[(&'static str, String); 2]> {
+    let print = ["run", "--quiet", "--locked", "--package", "forebay", "--"];
+    let settings = [&print[..], &["config", "print", "--reference"]].concat();
+    Ok([
+        ("docs/METRICS.md", forebay_core::metric::reference()),
+        (
+            "docs/CONFIGURATION.md",
+            command::output("cargo", &settings)?,
+        ),
+    ])
 }
 
 /// cargo-deny's checks that need no network: licences, bans and sources. Advisories need

@@ -25,5 +25,9 @@ fn main() -> ExitCode {
     let items = match args.list {
         List::ReadPath => show::read_path::ITEMS,
     };
-    if show::run(items, &args.only) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if show::run(items, &args.only) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -23,8 +23,14 @@ pub(super) struct Flight {
 impl Flight {
     /// A flight that has not begun. `chunks` is not empty.
     pub(super) fn new(chunks: Range<u64>) -> Self {
-        let progress = Progress { next: chunks.start, outcome: None };
-        Self { chunks, progress: watch::Sender::new(progress) }
+        let progress = Progress {
+            next: chunks.start,
+            outcome: None,
+        };
+        Self {
+            chunks,
+            progress: watch::Sender::new(progress),
+        }
     }
 
     pub(super) fn chunks(&self) -> Range<u64> {
@@ -38,12 +44,14 @@ impl Flight {
 
     /// Lets readers have every chunk up to and including `chunk`.
     pub(super) fn arrived(&self, chunk: u64) {
-        self.progress.send_modify(|progress| progress.next = chunk + 1);
+        self.progress
+            .send_modify(|progress| progress.next = chunk + 1);
     }
 
     /// Ends the flight. Chunks that have arrived stay good after an error.
     pub(super) fn finish(&self, outcome: Result<(), CacheError>) {
-        self.progress.send_modify(|progress| progress.outcome = Some(outcome));
+        self.progress
+            .send_modify(|progress| progress.outcome = Some(outcome));
     }
 
     /// Waits until `chunk` is within reach, or the flight has ended.
@@ -75,7 +83,10 @@ mod tests {
         flight.arrived(5);
         flight.finish(Err(CacheError::new(ErrorKind::Unavailable, "gone")));
         assert!(flight.wait_for(5).await.is_ok());
-        assert_eq!(flight.wait_for(6).await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!(
+            flight.wait_for(6).await.unwrap_err().kind,
+            ErrorKind::Unavailable
+        );
     }
 
     #[tokio::test]

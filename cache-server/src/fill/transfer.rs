@@ -35,7 +35,11 @@ impl Fills {
             chunk::range(chunks.start, size).start(),
             chunk::range(flight.last(), size).end(),
         );
-        let read = object.target.origin().read(object.target.pinned(), range).await;
+        let read = object
+            .target
+            .origin()
+            .read(object.target.pinned(), range)
+            .await;
         let mut body = read.map_err(classify)?;
         let mut index = chunks.start;
         let mut assembly = Assembly::default();
@@ -83,7 +87,9 @@ impl Fills {
                 Err(error) => {
                     report(&error, &object, index);
                     fills.stats.read_through(len);
-                    fills.transient.insert((object.target.id, index), join(&pieces));
+                    fills
+                        .transient
+                        .insert((object.target.id, index), join(&pieces));
                 }
             }
             flight.arrived(index);
@@ -117,7 +123,9 @@ fn join(pieces: &[Bytes]) -> Bytes {
         return whole.clone();
     }
     let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+    pieces
+        .iter()
+        .for_each(|piece| joined.extend_from_slice(piece));
     joined.freeze()
 }
 

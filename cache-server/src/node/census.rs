@@ -33,7 +33,9 @@ impl NodeCache {
                 return census;
             }
             for entry in (0..dataset.manifest().len()).map(EntryId) {
-                let Some(object) = dataset.manifest().object(entry) else { continue };
+                let Some(object) = dataset.manifest().object(entry) else {
+                    continue;
+                };
                 let size = object.size;
                 let cached = match (size, dataset.object_id(entry)) {
                     (0, _) | (_, None) => 0,
@@ -45,7 +47,10 @@ impl NodeCache {
             census
         };
         tokio::task::spawn_blocking(count).await.map_err(|error| {
-            CacheError::new(forebay_core::ErrorKind::Internal, format!("census broke off: {error}"))
+            CacheError::new(
+                forebay_core::ErrorKind::Internal,
+                format!("census broke off: {error}"),
+            )
         })
     }
 }

@@ -91,7 +91,9 @@ impl NodeCache {
     ) -> Result<Summary, CacheError> {
         let dataset = self.dataset(version)?;
         let size = |entry| dataset.manifest().attr(entry).map_or(0, |attr| attr.size);
-        progress.files_total.store(files.len() as u64, Ordering::Relaxed);
+        progress
+            .files_total
+            .store(files.len() as u64, Ordering::Relaxed);
         let bytes = files.iter().map(|&entry| size(entry)).sum();
         progress.bytes_total.store(bytes, Ordering::Relaxed);
         let failures = Mutex::new(Vec::new());
@@ -100,7 +102,10 @@ impl NodeCache {
             async move {
                 if let Err(error) = self.bring_file(FileRef { version, entry }, progress).await {
                     progress.files_failed.fetch_add(1, Ordering::Relaxed);
-                    failures.lock().unwrap_or_else(PoisonError::into_inner).push((entry, error));
+                    failures
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((entry, error));
                 } else {
                     progress.files_done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -112,26 +117,29 @@ impl NodeCache {
             () = fetch => false,
         };
         if cancelled {
-            return Ok(Summary { cancelled, ..Summary::default() });
+            return Ok(Summary {
+                cancelled,
+                ..Summary::default()
+            });
         }
         self.make_durable().await?;
-        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failures = failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         self.verify_files(version, files, failures).await
     }
 
-    async fn bring_file(
-        &self,
-        file: FileRef,
-        progress: &WarmupProgress,
-    ) -> Result<(), CacheError> {
+    async fn bring_file(&self, file: FileRef, progress: &WarmupProgress) -> Result<(), CacheError> {
         let object = self.open(file)?;
         let size = object.target.size;
         futures::stream::iter(self.parts(size).map(Ok))
             .try_for_each_concurrent(PARTS_AT_ONCE, |part: Range<u64>| {
                 let object = &object;
                 async move {
-                    let bytes: u64 =
-                        part.clone().map(|index| chunk::range(index, size).len()).sum();
+                    let bytes: u64 = part
+                        .clone()
+                        .map(|index| chunk::range(index, size).len())
+                        .sum();
                     self.fills.warm(object, part).await?;
                     progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
                     Ok(())
@@ -170,7 +178,10 @@ impl NodeCache {
         failed.sort_unstable_by_key(|(entry, _)| *entry);
         let mut summary = Summary::default();
         for &entry in files {
-            if failed.binary_search_by_key(&entry, |(entry, _)| *entry).is_ok() {
+            if failed
+                .binary_search_by_key(&entry, |(entry, _)| *entry)
+                .is_ok()
+            {
                 continue;
             }
             let object = self.open(FileRef { version, entry })?;
@@ -199,5 +210,8 @@ impl NodeCache {
 }
 
 fn is_whole(object: &OpenObject) -> bool {
-    object.lease.first_not_present(0..chunk::count(object.target.size)).is_none()
+    object
+        .lease
+        .first_not_present(0..chunk::count(object.target.size))
+        .is_none()
 }

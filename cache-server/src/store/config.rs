@@ -68,18 +68,21 @@ pub struct StoreConfig {
     pub tiers: Vec<TierConfig>,
     /// Which objects go first when a tier is full.
     pub policy: PolicyKind,
-    /// How often written chunks are made durable. It bounds what a power failure costs;
-    /// a killed process loses nothing (see [`journal`](super::journal)).
+    /// How often written chunks are made durable. It bounds what a power failure costs:
+    /// fetching that much again; a killed process loses nothing (see
+    /// [`journal`](super::journal)).
     pub flush_interval: Duration,
 }
 
 impl StoreConfig {
-    /// A store of `tiers` with the defaults: S3-FIFO, a flush every 5 seconds.
+    /// A store of `tiers` with the defaults: S3-FIFO, a flush every 30 seconds.
     pub fn new(tiers: Vec<TierConfig>) -> Self {
         Self {
             tiers,
             policy: PolicyKind::default(),
-            flush_interval: Duration::from_secs(5),
+            // What the kernel gives dirty pages by itself (vm.dirty_expire_centisecs): a
+            // shorter time makes the disk write while the origin is being read.
+            flush_interval: Duration::from_secs(30),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One object as the store holds it in memory: about 100 bytes for a small one.
 
 use std::fs::File;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,12 +83,12 @@ impl Object {
     /// Only under the lock of the object's shard of the index, which eviction takes to
     /// look at [`is_pinned`](Self::is_pinned).
     pub(super) fn pin(&self) {
-        self.pins.fetch_add(1, AcqRel);
+        self.pins.fetch_add(1, SeqCst);
     }
 
     /// Gives a pin back; true if it was the last one.
     pub(super) fn unpin(&self) -> bool {
-        let last = self.pins.fetch_sub(1, AcqRel) == 1;
+        let last = self.pins.fetch_sub(1, SeqCst) == 1;
         if last {
             let mut file = self.file();
             // A lease taken meanwhile may have a write under way in this file.
@@ -100,7 +100,7 @@ impl Object {
     }
 
     pub(super) fn is_pinned(&self) -> bool {
-        self.pins.load(Acquire) > 0
+        self.pins.load(SeqCst) > 0
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,6 +138,26 @@ impl Sample {
             "wrong bytes in chunk {index} of {self:?}"
         );
         true
+    }
+}
+
+/// Tells a thread that watches to stop, also when the test fails meanwhile.
+#[derive(Default)]
+struct Done(AtomicBool);
+
+impl Done {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn on_drop(&self) -> impl Drop + '_ {
+        struct Set<'a>(&'a AtomicBool);
+        impl Drop for Set<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Set(&self.0)
     }
 }
 

@@ -94,7 +94,8 @@ impl Tier {
 
     /// Says that a lease has ended, so that eviction may find something again.
     pub(super) fn unpinned(&self) {
-        if self.all_in_use.load(Relaxed) {
+        // Not relaxed: see `evict_one`, which looks at the two the other way round.
+        if self.all_in_use.load(SeqCst) {
             self.all_in_use.store(false, SeqCst);
         }
     }

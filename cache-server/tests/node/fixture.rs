@@ -1,6 +1,9 @@
 //! A node's cache over an origin in memory, in a directory of its own.
 
-#![expect(clippy::unwrap_used, reason = "a fixture that cannot be set up fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be set up fails its test"
+)]
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;

@@ -27,15 +27,30 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         MountCommand::new(source, &scratch.dir(name)).endpoint(&endpoint)
     };
     case("wrong bucket", mount("a", "s3://nowhere"), "nowhere");
-    case("wrong prefix", mount("b", "s3://bucket/elsewhere"), "elsewhere");
+    case(
+        "wrong prefix",
+        mount("b", "s3://bucket/elsewhere"),
+        "elsewhere",
+    );
     let unreachable = Endpoint::new("http://127.0.0.1:9");
     let command = MountCommand::new("s3://bucket", &scratch.dir("c")).endpoint(&unreachable);
     case("no network", command, "127.0.0.1:9");
-    let wrong_keys = Endpoint { secret_key: "wrong".into(), ..endpoint.clone() };
+    let wrong_keys = Endpoint {
+        secret_key: "wrong".into(),
+        ..endpoint.clone()
+    };
     let command = MountCommand::new("s3://bucket", &scratch.dir("d")).endpoint(&wrong_keys);
     case("wrong credentials", command, "access");
-    case("bad flag", mount("e", "s3://bucket").args(&["--cache-sise", "1GiB"]), "--cache-sise");
-    case("bad size", mount("f", "s3://bucket").args(&["--cache-size", "lots"]), "lots");
+    case(
+        "bad flag",
+        mount("e", "s3://bucket").args(&["--cache-sise", "1GiB"]),
+        "--cache-sise",
+    );
+    case(
+        "bad size",
+        mount("f", "s3://bucket").args(&["--cache-size", "lots"]),
+        "lots",
+    );
     let config = scratch.path().join("forebay.toml");
     fs::write(&config, "cache-sise = \"1GiB\"\n")?;
     let command = mount("g", "s3://bucket").args(&["--config", utf8(&config)?]);
@@ -50,10 +65,23 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let first = mount("busy", "s3://bucket").start();
     let (path, other) = (first.path(), scratch.dir("other-cache"));
     let begun = Instant::now();
-    let args = ["mount", "s3://bucket", utf8(&path)?, "--endpoint", &endpoint.url];
+    let args = [
+        "mount",
+        "s3://bucket",
+        utf8(&path)?,
+        "--endpoint",
+        &endpoint.url,
+    ];
     let again = first.run(&[&args[..], &["--cache-dir", utf8(&other)?]].concat());
     let output = String::from_utf8_lossy(&again.stderr);
-    judge(report, "mount point busy", again.status.code(), &output, "mnt", begun.elapsed());
+    judge(
+        report,
+        "mount point busy",
+        again.status.code(),
+        &output,
+        "mnt",
+        begun.elapsed(),
+    );
     first.unmount();
     without_fuse(report, &scratch, &endpoint)
 }
@@ -61,7 +89,10 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
 /// A mount in a mount namespace whose `/dev/fuse` is hidden.
 fn without_fuse(report: &mut Report, scratch: &Scratch, endpoint: &Endpoint) -> Result<()> {
     let dir = scratch.dir("no-fuse");
-    fs::DirBuilder::new().mode(0o755).recursive(true).create(dir.join("mnt"))?;
+    fs::DirBuilder::new()
+        .mode(0o755)
+        .recursive(true)
+        .create(dir.join("mnt"))?;
     let begun = Instant::now();
     // A private /dev with nothing in it but what programs cannot do without.
     let script = "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9 && \
@@ -76,7 +107,14 @@ fn without_fuse(report: &mut Report, scratch: &Scratch, endpoint: &Endpoint) -> 
         .output()
         .context("start unshare")?;
     let output = String::from_utf8_lossy(&done.stderr);
-    judge(report, "no /dev/fuse", done.status.code(), &output, "/dev/fuse", begun.elapsed());
+    judge(
+        report,
+        "no /dev/fuse",
+        done.status.code(),
+        &output,
+        "/dev/fuse",
+        begun.elapsed(),
+    );
     Ok(())
 }
 
@@ -92,14 +130,29 @@ fn judge(
     word: &str,
     took: Duration,
 ) {
-    let errors: Vec<&str> =
-        output.lines().filter(|line| line.contains("error:")).map(str::trim).collect();
+    let errors: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("error:"))
+        .map(str::trim)
+        .collect();
     let clear = errors.len() == 1 && errors[0].contains(word);
     let refused = code.is_some_and(|code| code != 0);
-    let line = errors.first().copied().or_else(|| output.lines().last()).unwrap_or("nothing");
-    let figure =
-        format!("exit {code:?} after {:.1} s, {} line(s): {line}", took.as_secs_f64(), errors.len());
-    report.line(clear && refused && took < LIMIT, name, figure, "one clear line, not 0, < 15 s");
+    let line = errors
+        .first()
+        .copied()
+        .or_else(|| output.lines().last())
+        .unwrap_or("nothing");
+    let figure = format!(
+        "exit {code:?} after {:.1} s, {} line(s): {line}",
+        took.as_secs_f64(),
+        errors.len()
+    );
+    report.line(
+        clear && refused && took < LIMIT,
+        name,
+        figure,
+        "one clear line, not 0, < 15 s",
+    );
 }
 
 /// A small file system, unmounted when dropped.

@@ -22,7 +22,12 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new("checksums", NEED);
     let server = SeaweedFs::start(8 << 30);
     let endpoint = server.endpoint().clone();
-    let dataset = Dataset::new(&Shape { files: FILES, directories: 100, sizes: SIZES, seed: 7 });
+    let dataset = Dataset::new(&Shape {
+        files: FILES,
+        directories: 100,
+        sizes: SIZES,
+        seed: 7,
+    });
     let source = scratch.dir("source");
     dataset.write_to(&source);
     let client = S3Client::new(&endpoint);
@@ -30,16 +35,26 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     dataset.upload(&client, "sums", "");
     let expected = sums(&source)?;
     let bytes = dataset.bytes();
-    report.figure("dataset", format_args!("{FILES} files, {:.2} GB", bytes as f64 / 1e9));
+    report.figure(
+        "dataset",
+        format_args!("{FILES} files, {:.2} GB", bytes as f64 / 1e9),
+    );
 
     let command = || {
         let limit = Duration::from_secs(1800);
-        MountCommand::new("s3://sums", scratch.path()).endpoint(&endpoint).limit(limit)
+        MountCommand::new("s3://sums", scratch.path())
+            .endpoint(&endpoint)
+            .limit(limit)
     };
     let mut check = |when: &str, mount: &Mount, fetched: u64| -> Result<()> {
         let before = origin_bytes(mount)?;
         let same = sums(&mount.path())? == expected;
-        report.line(same, &format!("sha256sum of every file, {when}"), verdict(same), "equal");
+        report.line(
+            same,
+            &format!("sha256sum of every file, {when}"),
+            verdict(same),
+            "equal",
+        );
         let got = origin_bytes(mount)? - before;
         let item = format!("bytes from the origin, {when}");
         report.line(got == fetched, &item, got, fetched);
@@ -62,14 +77,23 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
 }
 
 fn origin_bytes(mount: &Mount) -> Result<u64> {
-    mount.status()["origin"]["bytes"].as_u64().context("origin.bytes in status")
+    mount.status()["origin"]["bytes"]
+        .as_u64()
+        .context("origin.bytes in status")
 }
 
 /// The output of `sha256sum` over all files below `dir`, sorted by path.
 fn sums(dir: &Path) -> Result<String> {
     let script = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-    let done = Command::new("sh").args(["-c", script]).current_dir(dir).output()?;
-    anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(dir)
+        .output()?;
+    anyhow::ensure!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     Ok(String::from_utf8(done.stdout)?)
 }
 

@@ -47,18 +47,50 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     }
     let sample = |of: fn(&Round) -> f64| Sample::new(rounds.iter().map(of));
     let rate = |time: fn(&Round) -> f64| {
-        Sample::new(rounds.iter().map(|round| SIZE as f64 / f64::from(1 << 20) / time(round)))
+        Sample::new(
+            rounds
+                .iter()
+                .map(|round| SIZE as f64 / f64::from(1 << 20) / time(round)),
+        )
     };
-    report.figure("raw GET, thrown away, MiB/s", format_args!("{:.0}", rate(|r| r.discard)));
-    report.figure("raw GET, written to a file, MiB/s", format_args!("{:.0}", rate(|r| r.to_file)));
-    report.figure("cold read through the mount, MiB/s", format_args!("{:.0}", rate(|r| r.cold)));
-    report.figure("local file, page cache dropped, MiB/s", format_args!("{:.0}", rate(|r| r.local)));
-    report.figure("cached read, page cache dropped, MiB/s", format_args!("{:.0}", rate(|r| r.cached)));
-    report.figure("cold read : raw GET thrown away", sample(|r| r.discard / r.cold));
+    report.figure(
+        "raw GET, thrown away, MiB/s",
+        format_args!("{:.0}", rate(|r| r.discard)),
+    );
+    report.figure(
+        "raw GET, written to a file, MiB/s",
+        format_args!("{:.0}", rate(|r| r.to_file)),
+    );
+    report.figure(
+        "cold read through the mount, MiB/s",
+        format_args!("{:.0}", rate(|r| r.cold)),
+    );
+    report.figure(
+        "local file, page cache dropped, MiB/s",
+        format_args!("{:.0}", rate(|r| r.local)),
+    );
+    report.figure(
+        "cached read, page cache dropped, MiB/s",
+        format_args!("{:.0}", rate(|r| r.cached)),
+    );
+    report.figure(
+        "cold read : raw GET thrown away",
+        sample(|r| r.discard / r.cold),
+    );
     let cold = sample(|r| r.to_file / r.cold);
-    report.line(cold.median() >= COLD_BOUND, "cold read : raw GET to a file", &cold, COLD_BOUND);
+    report.line(
+        cold.median() >= COLD_BOUND,
+        "cold read : raw GET to a file",
+        &cold,
+        COLD_BOUND,
+    );
     let cached = sample(|r| r.local / r.cached);
-    report.line(cached.median() >= CACHED_BOUND, "cached read : local file", &cached, CACHED_BOUND);
+    report.line(
+        cached.median() >= CACHED_BOUND,
+        "cached read : local file",
+        &cached,
+        CACHED_BOUND,
+    );
     Ok(())
 }
 
@@ -75,7 +107,9 @@ fn round(
     let origin_warm = || runtime.block_on(raw_get::get(object, &Sink::Discard));
     page_cache::drop_all()?;
     origin_warm()?;
-    let discard = runtime.block_on(raw_get::get(object, &Sink::Discard))?.as_secs_f64();
+    let discard = runtime
+        .block_on(raw_get::get(object, &Sink::Discard))?
+        .as_secs_f64();
 
     let local = scratch.path().join("local.bin");
     let to_file = runtime.block_on(raw_get::get(object, &Sink::File(local.clone())))?;
@@ -86,14 +120,22 @@ fn round(
     page_cache::drop_all()?;
     origin_warm()?;
     let dir = scratch.dir(&format!("round-{number}"));
-    let mount = MountCommand::new("s3://cold", &dir).endpoint(endpoint).start();
+    let mount = MountCommand::new("s3://cold", &dir)
+        .endpoint(endpoint)
+        .start();
     let path = mount.path().join("large.bin");
     let cold = read_all(&path)?;
     page_cache::drop_all()?;
     let cached = read_all(&path)?;
     mount.unmount();
     fs::remove_dir_all(&dir)?;
-    Ok(Round { discard, to_file: to_file.as_secs_f64(), cold, local: local_time, cached })
+    Ok(Round {
+        discard,
+        to_file: to_file.as_secs_f64(),
+        cold,
+        local: local_time,
+        cached,
+    })
 }
 
 fn read_all(path: &Path) -> Result<f64> {

@@ -14,7 +14,10 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new("clone", NEED);
     let clone = scratch.path().join("forebay");
     let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let cloned = Command::new("git").args(["clone", "--quiet", repository]).arg(&clone).status();
+    let cloned = Command::new("git")
+        .args(["clone", "--quiet", repository])
+        .arg(&clone)
+        .status();
     anyhow::ensure!(cloned.context("start git")?.success(), "git clone failed");
     for task in ["demo", "test"] {
         let begun = Instant::now();
@@ -26,7 +29,12 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
             .context("start cargo")?;
         let took = begun.elapsed().as_secs();
         let item = format!("cargo xtask {task} in a fresh clone");
-        report.line(status.success(), &item, format_args!("{status} after {took} s"), "exit 0");
+        report.line(
+            status.success(),
+            &item,
+            format_args!("{status} after {took} s"),
+            "exit 0",
+        );
     }
     Ok(())
 }

@@ -39,16 +39,29 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let after = rates(&cached)?;
     let ratio = after.median() / before.median();
     let figure = format!("{ratio:.2} of the speed before ({after:.0} MiB/s)");
-    report.line(ratio >= 0.8, "cached read while the origin is gone", figure, ">= 0.8, noise allowed");
+    report.line(
+        ratio >= 0.8,
+        "cached read while the origin is gone",
+        figure,
+        ">= 0.8, noise allowed",
+    );
 
     let begun = Instant::now();
     let outcome = File::open(&uncached).and_then(|mut file| file.read(&mut [0; 4096]));
     let took = begun.elapsed();
-    let errno = outcome.as_ref().err().and_then(std::io::Error::raw_os_error);
+    let errno = outcome
+        .as_ref()
+        .err()
+        .and_then(std::io::Error::raw_os_error);
     let eio = rustix::io::Errno::IO.raw_os_error();
     let figure = format!("errno {errno:?} after {:.1} s", took.as_secs_f64());
     let met = errno == Some(eio) && took <= TIMEOUT + SLACK && took >= TIMEOUT / 2;
-    report.line(met, "uncached read while the origin is gone", figure, "EIO after up to 60 s");
+    report.line(
+        met,
+        "uncached read while the origin is gone",
+        figure,
+        "EIO after up to 60 s",
+    );
 
     let mut reader = blocked_reader(&uncached)?;
     let begun = Instant::now();
@@ -76,7 +89,11 @@ fn rates(path: &Path) -> Result<Sample> {
 
 /// A process that waits in `read` for bytes that do not come.
 fn blocked_reader(path: &PathBuf) -> Result<Child> {
-    let child = Command::new("cat").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = Command::new("cat")
+        .arg(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     let mut child = child.context("start cat")?;
     std::thread::sleep(Duration::from_secs(2));
     anyhow::ensure!(child.try_wait()?.is_none(), "the reader was meant to wait");

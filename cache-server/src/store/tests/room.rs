@@ -1,7 +1,5 @@
 //! Quotas, watermarks and eviction.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
 
 const MIB: u64 = CHUNK_SIZE;
@@ -150,10 +148,11 @@ fn an_object_larger_than_the_tier_takes_what_is_free_and_evicts_nobody() {
 #[test]
 fn the_quota_holds_under_concurrent_writers() {
     let dir = scratch();
+    // Room for what four threads hold, and one more.
     let quota = 5 * MIB;
     let store = Store::open(config_with_quota(dir.path(), quota)).unwrap();
     let samples = samples(24);
-    let done = AtomicBool::new(false);
+    let done = Done::default();
     std::thread::scope(|scope| {
         let (store, samples, done) = (&store, &samples, &done);
         let writers: Vec<_> = (0..4_usize)
@@ -162,22 +161,22 @@ fn the_quota_holds_under_concurrent_writers() {
                     for turn in 0..60 {
                         let sample = samples[(turn * 7 + thread * 5) % samples.len()];
                         let lease = sample.lease(store);
-                        let written = sample.write(&lease, 0);
-                        assert_eq!(sample.present(&lease).len(), usize::from(written.is_ok()));
+                        sample.write(&lease, 0).unwrap();
+                        assert_eq!(sample.present(&lease), [0]);
                     }
                 })
             })
             .collect();
         scope.spawn(move || {
-            while !done.load(Ordering::Relaxed) {
+            while !done.is_set() {
                 assert!(store.usage().used_bytes <= quota);
                 assert!(data_files(dir.path()).len() as u64 <= quota / MIB + 4);
             }
         });
+        let _done = done.on_drop();
         writers
             .into_iter()
             .for_each(|writer| writer.join().unwrap());
-        done.store(true, Ordering::Relaxed);
     });
     audit(&store, &samples);
     assert!(store.stats().evicted_objects > 0);

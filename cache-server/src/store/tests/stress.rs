@@ -1,8 +1,6 @@
 //! Everything at once: the accounts must agree in the end, and no byte may be wrong on
 //! the way.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
 use crate::eviction::PolicyKind;
 
@@ -51,7 +49,7 @@ fn threads_that_do_everything_at_once_leave_consistent_accounts() {
     };
     let store = Store::open(config).unwrap();
     let samples = samples();
-    let done = AtomicBool::new(false);
+    let done = Done::default();
     std::thread::scope(|scope| {
         let (store, samples, done) = (&store, &samples, &done);
         let workers: Vec<_> = (0..THREADS)
@@ -68,15 +66,15 @@ fn threads_that_do_everything_at_once_leave_consistent_accounts() {
             })
             .collect();
         scope.spawn(move || {
-            while !done.load(Ordering::Relaxed) {
+            while !done.is_set() {
                 store.flush().unwrap();
                 assert!(store.usage().used_bytes <= quota);
             }
         });
+        let _done = done.on_drop();
         workers
             .into_iter()
             .for_each(|worker| worker.join().unwrap());
-        done.store(true, Ordering::Relaxed);
     });
     audit(&store, &samples);
     killed_and_reopened(&dir, &store, &samples);

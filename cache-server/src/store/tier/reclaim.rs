@@ -2,7 +2,8 @@
 //!
 //! Eviction happens in the thread that writes, a bounded number of objects at a time.
 //! It begins when the high watermark is passed and goes on, a batch with each write,
-//! until the low one is reached. Only a write that would exceed the quota waits for it.
+//! until the low one is reached. Only a write that would exceed the quota waits for
+//! another one's batch.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{PoisonError, TryLockError};
@@ -25,7 +26,10 @@ impl Tier {
         if may_evict {
             self.trim(len);
         }
-        let reservation = self.quota.reserve(len)?;
+        let reservation = match self.quota.reserve(len) {
+            None if may_evict => self.reserve_by_force(len)?,
+            reservation => reservation?,
+        };
         if self.free_space.take(self.directory.root(), len) {
             return Some(reservation);
         }
@@ -45,10 +49,8 @@ impl Tier {
         let _evictor = match self.evictor.try_lock() {
             Ok(evictor) => evictor,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if self.quota.fits(coming) => return,
-            Err(TryLockError::WouldBlock) => {
-                self.evictor.lock().unwrap_or_else(PoisonError::into_inner)
-            }
+            // Somebody is at it.
+            Err(TryLockError::WouldBlock) => return,
         };
         let mut evicted = 0;
         while exceeds(self.config.low_bytes()) {
@@ -62,6 +64,18 @@ impl Tier {
             evicted += 1;
         }
         self.trimming.store(false, Relaxed);
+    }
+
+    /// Evicts until `len` bytes can be set aside, whoever else takes what becomes free;
+    /// `None` if nothing is left that may go.
+    fn reserve_by_force(&self, len: u64) -> Option<Reservation<'_>> {
+        let _evictor = self.evictor.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(reservation) = self.quota.reserve(len) {
+                return Some(reservation);
+            }
+            self.evict_one()?;
+        }
     }
 
     /// Evicts until `bytes` are freed or nothing is left that may go; returns the bytes
@@ -79,7 +93,7 @@ impl Tier {
 
     /// Evicts one object and returns its bytes; `None` if all are in use.
     fn evict_one(&self) -> Option<u64> {
-        // Set before looking: a lease that ends meanwhile takes it back.
+        // Set before looking at the pins: a lease that ends after the look takes it back.
         if self.all_in_use.swap(true, SeqCst) {
             return None;
         }
