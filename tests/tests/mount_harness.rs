@@ -1,5 +1,4 @@
 //! The harness mounts, asks, kills and cleans up as its other tests need it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

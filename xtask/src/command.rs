@@ -13,6 +13,23 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// A command in the repository's root.
+///
+/// Without the variables that `cargo run` has set for xtask itself: build scripts (ring's
+/// is one) look at them, and everything behind them would be built anew whenever a build
+/// is begun from here.
+fn command(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let of_package = name.to_string_lossy();
+        if of_package.starts_with("CARGO_PKG_") || of_package.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Runs `program` in the repository's root, its output going where ours goes.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
     run_with(program, args, &[])
@@ -21,10 +38,8 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
 /// [`run`] with additional environment variables.
 pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
     eprintln!("$ {program} {}", args.join(" "));
-    let status = Command::new(program)
-        .args(args)
+    let status = command(program, args)
         .envs(env.iter().copied())
-        .current_dir(root())
         .status()
         .with_context(|| format!("start {program}"))?;
     if !status.success() {
@@ -35,9 +50,7 @@ pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Re
 
 /// Runs `program` and returns what it printed.
 pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
-    let done = Command::new(program)
-        .args(args)
-        .current_dir(root())
+    let done = command(program, args)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("start {program}"))?;
