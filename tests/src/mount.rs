@@ -106,7 +106,7 @@ impl MountCommand {
         &self.cache
     }
 
-    /// Mounts, and waits until the mount is there.
+    /// Mounts, and waits until the mount is there and can be asked.
     ///
     /// # Panics
     /// Without root or `/dev/fuse`, and if the mount does not come, with the log.
@@ -114,7 +114,10 @@ impl MountCommand {
         require_root_and_fuse();
         let path = self.path();
         let mut process = Process::start("forebay mount", &mut self.command(), &self.log());
-        process.wait_ready(READY, || kernel::is_mounted(&path));
+        let pid = process.pid();
+        process.wait_ready(READY, || {
+            kernel::is_mounted(&path) && self.is_published(pid)
+        });
         let process = Arc::new(Mutex::new(process));
         let watchdog = Watchdog::start(self.limit, path, Arc::clone(&process));
         Mount {
@@ -122,6 +125,16 @@ impl MountCommand {
             process,
             _watchdog: watchdog,
         }
+    }
+
+    /// Whether the process says in the run directory that it is ready to be asked.
+    fn is_published(&self, pid: u32) -> bool {
+        let entries = fs::read_dir(self.dir.join("run")).into_iter().flatten();
+        let mut states = entries
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path().join("state.json")).ok())
+            .filter_map(|state| serde_json::from_slice::<serde_json::Value>(&state).ok());
+        states.any(|state| state["pid"] == pid)
     }
 
     /// Runs it to its end, for a mount that must not come: how it ended, and what it
@@ -211,22 +224,9 @@ impl Mount {
     /// What `forebay status --json` says about it.
     ///
     /// # Panics
-    /// If it does not answer in JSON within a few seconds.
+    /// If it does not answer in JSON.
     pub fn status(&self) -> serde_json::Value {
-        let path = self.path();
-        let path = path.to_str().expect("a scratch directory is UTF-8");
-        let mut last = None;
-        let mut status = None;
-        // The mount may be there a moment before its socket is.
-        wait_until(Duration::from_secs(10), || {
-            let output = self.run(&["status", path, "--json"]);
-            status = serde_json::from_slice(&output.stdout)
-                .ok()
-                .filter(|_| output.status.success());
-            last = Some(output);
-            status.is_some()
-        });
-        status.unwrap_or_else(|| panic!("forebay status: {last:?}"))
+        self.ask("status", &[])
     }
 
     /// Runs `forebay` with these arguments beside the mount, and returns how it ended and
