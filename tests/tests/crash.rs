@@ -76,9 +76,9 @@ fn a_mount_killed_while_it_fills_its_cache_comes_back_with_right_bytes_and_keeps
     mount.unmount();
 }
 
-// promise S-26: After a crash or a restart, cached bytes are given out only if they have the right checksum; others are fetched again.
 #[test]
 fn a_restart_after_kill_9_fetches_nothing_again() {
+    // promise S-26: After a crash or a restart, cached bytes are given out only if they have the right checksum; others are fetched again.
     let bucket = Bucket::new("crash", 1 << 30);
     let dataset = dataset(&bucket);
     let mount = bucket.mount("m").start();
@@ -130,9 +130,9 @@ fn data_files(cache: &Path) -> Vec<PathBuf> {
     files
 }
 
-// promise S-26: After a crash or a restart, cached bytes are given out only if they have the right checksum; others are fetched again.
 #[test]
 fn cached_bytes_that_changed_on_disk_are_never_given_out() {
+    // promise S-26: After a crash or a restart, cached bytes are given out only if they have the right checksum; others are fetched again.
     let bucket = Bucket::new("crash", 1 << 30);
     let dataset = dataset(&bucket);
     let mount = bucket.mount("m").start();

@@ -110,8 +110,8 @@ fn assert_shown(mount: &Mount, objects: &[Odd]) {
     }
 }
 
-// promise S-04: An object that cannot be shown is left out, counted, and listed by `forebay status` with its reason.
 fn assert_counted(mount: &Mount, objects: &[Odd]) {
+    // promise S-04: An object that cannot be shown is left out, counted, and listed by `forebay status` with its reason.
     let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
     let mut sample = BTreeSet::new();
     for Odd { key, place, .. } in objects {

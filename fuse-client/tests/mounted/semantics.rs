@@ -127,7 +127,6 @@ fn every_promise_about_the_mount_is_tested_here() {
 }
 
 #[test]
-#[ignore = "the tests of the whole system do not carry their promises yet"]
 fn every_promise_about_the_whole_system_is_tested_there() {
     check("tests/tests", true);
 }
