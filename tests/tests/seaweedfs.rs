@@ -1,5 +1,4 @@
 //! A mount of a bucket on SeaweedFS: listed, read, kept, and never mixed.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::FileExt;
