@@ -237,9 +237,11 @@ impl Store {
             return;
         }
         let tier = self.shared.tier_of(object);
+        // At once: a writer that finds no room asks whether a lease has ended.
         if let Some(tier) = tier {
             tier.unpinned();
         }
+        object.close_unpinned();
         // An object that was opened and never filled leaves nothing behind.
         if self.shared.index.take_empty(object)
             && let Some(tier) = tier

@@ -88,15 +88,16 @@ impl Object {
 
     /// Gives a pin back; true if it was the last one.
     pub(super) fn unpin(&self) -> bool {
-        let last = self.pins.fetch_sub(1, SeqCst) == 1;
-        if last {
-            let mut file = self.file();
-            // A lease taken meanwhile may have a write under way in this file.
-            if !self.is_pinned() {
-                *file = None;
-            }
+        self.pins.fetch_sub(1, SeqCst) == 1
+    }
+
+    /// Closes the file of an object that nobody holds.
+    pub(super) fn close_unpinned(&self) {
+        let mut file = self.file();
+        // A lease taken meanwhile may have a write under way in this file.
+        if !self.is_pinned() {
+            *file = None;
         }
-        last
     }
 
     pub(super) fn is_pinned(&self) -> bool {

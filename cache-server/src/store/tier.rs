@@ -94,7 +94,7 @@ impl Tier {
 
     /// Says that a lease has ended, so that eviction may find something again.
     pub(super) fn unpinned(&self) {
-        // Not relaxed: see `evict_one`, which looks at the two the other way round.
+        // Not relaxed: see `unused`, which looks at the two the other way round.
         if self.all_in_use.load(SeqCst) {
             self.all_in_use.store(false, SeqCst);
         }

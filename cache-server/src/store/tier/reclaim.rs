@@ -8,6 +8,8 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{PoisonError, TryLockError};
 
+use forebay_core::ObjectId;
+
 use super::Tier;
 use crate::store::object::{Object, Place};
 use crate::store::room::Reservation;
@@ -15,6 +17,9 @@ use crate::store::stats::add;
 
 /// Objects that one write evicts, as long as its own bytes fit: about a millisecond.
 const BATCH: usize = 64;
+
+/// Looks for an unused object in a row, each after a lease has ended during the last one.
+const LOOKS: usize = 4;
 
 impl Tier {
     /// Sets `len` bytes aside for a chunk of `object`, at the cost of others if need be.
@@ -93,12 +98,7 @@ impl Tier {
 
     /// Evicts one object and returns its bytes; `None` if all are in use.
     fn evict_one(&self) -> Option<u64> {
-        // Set before looking at the pins: a lease that ends after the look takes it back.
-        if self.all_in_use.swap(true, SeqCst) {
-            return None;
-        }
-        let id = self.policy().victim(&|id| self.index.is_pinned(id))?;
-        self.all_in_use.store(false, SeqCst);
+        let id = self.unused()?;
         let Some(object) = self.index.take_unpinned(id, self.number) else {
             // Somebody took a lease since, or the object is gone.
             if let Some(object) = self.index.get(id)
@@ -112,5 +112,27 @@ impl Tier {
         add(&self.counters.evicted_objects, 1);
         add(&self.counters.evicted_bytes, bytes);
         Some(bytes)
+    }
+
+    /// The object that the policy gives up.
+    fn unused(&self) -> Option<ObjectId> {
+        for _ in 0..LOOKS {
+            // Set before looking at the pins: a lease that ends after the look takes it
+            // back.
+            if self.all_in_use.swap(true, SeqCst) {
+                return None;
+            }
+            let victim = self.policy().victim(&|id| self.index.is_pinned(id));
+            if victim.is_some() {
+                self.all_in_use.store(false, SeqCst);
+                return victim;
+            }
+            // Leases come and go while the policy looks from one object to the next, so
+            // all may have seemed to be in use while some never were.
+            if self.all_in_use.load(SeqCst) {
+                return None;
+            }
+        }
+        None
     }
 }
