@@ -8,7 +8,7 @@
 //! **What is shown**: regular files, and links to regular files wherever they point (the
 //! trees of model hubs are made of such links). Links to directories are not followed,
 //! because they can make a tree infinite; they and sockets, pipes, devices, dangling
-//! links and directories without permission are reported as [`Unservable`].
+//! links and directories without permission are reported as [`Unservable`](super::Unservable).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

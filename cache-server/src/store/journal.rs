@@ -84,7 +84,7 @@ impl Journal {
     }
 
     /// Appends a record. Should the disk refuse it, it is kept and tried again with the
-    /// next one and at each [`sync`](Self::sync).
+    /// next one and at each [`mark_synced`](Self::mark_synced).
     pub(super) fn append(&self, record: Record) {
         let mut state = self.state();
         if state.closed {
