@@ -4,7 +4,7 @@
 //! A store has **tiers**: directories with a quota, on a disk or on a tmpfs. An object
 //! lies in one tier, as one sparse file of the object's full size, so that a complete
 //! one can be handed to the kernel as it is. Its chunks come in any order. What is here
-//! is told by two bits a chunk in memory ([`ChunkState`]) and by the tier's [`journal`]
+//! is told by two bits a chunk in memory ([`ChunkState`]) and by the tier's journal
 //! on disk, with a CRC32C for each chunk.
 //!
 //! A new object goes to the first tier that can take it; where that one is full of

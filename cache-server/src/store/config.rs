@@ -69,8 +69,8 @@ pub struct StoreConfig {
     /// Which objects go first when a tier is full.
     pub policy: PolicyKind,
     /// How often written chunks are made durable. It bounds what a power failure costs:
-    /// fetching that much again; a killed process loses nothing (see
-    /// [`journal`](super::journal)).
+    /// fetching that much again. A killed process loses nothing, since the kernel still
+    /// has what it wrote.
     pub flush_interval: Duration,
 }
 
