@@ -32,7 +32,10 @@ pub(crate) fn check() -> Result<()> {
             "--document-private-items",
         ],
         // A public page may point at a private one: developers read both.
-        &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
+        &[(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        )],
     )?;
     generated()?;
     licences()
