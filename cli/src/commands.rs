@@ -1,5 +1,6 @@
 //! The commands: each takes its arguments and ends in an exit code.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::args::{Cli, Command, ConfigCommand};
@@ -47,8 +48,14 @@ fn talk() -> Result<Runtime, Failure> {
     )
 }
 
-/// A runtime for a process that serves a mount.
+/// A runtime for a process that serves a mount, with as many open files as it may have:
+/// each file that somebody reads is one here, too.
 fn serve() -> Result<Runtime, Failure> {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
     built(
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
