@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use forebay_tests::{Bucket, Dataset, Mount, Random, Shape, Sizes, wait_until};
+use forebay_tests::{
+    Bucket, Dataset, Difference, Mount, Random, Shape, Sizes, drop_pages, wait_until,
+};
 
 const MIB: u64 = 1 << 20;
 const SOON: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ fn read_until_the_end(dataset: &Dataset, root: &Path, mut random: Random) {
         let file = random.pick(dataset.files());
         match file.compare(&root.join(&file.path)) {
             Ok(()) => {}
-            Err(forebay_tests::Difference::Unreadable(_)) => return,
+            Err(Difference::Unreadable(_)) => return,
             Err(wrong) => panic!("{}: {wrong:?}", file.path),
         }
     }
@@ -73,6 +75,35 @@ fn a_mount_killed_while_it_fills_its_cache_comes_back_with_right_bytes_and_keeps
     assert_eq!(status["origin"]["bytes"], dataset.bytes() - kept);
     assert_eq!(status["corrupt_chunks"], 0);
     assert_eq!(status["cached_bytes"], dataset.bytes());
+    mount.unmount();
+}
+
+#[test]
+fn a_mount_killed_while_it_evicts_comes_back_with_right_bytes() {
+    let bucket = Bucket::new("crash", 1 << 30);
+    let dataset = dataset(&bucket);
+    let mut random = Random::new(2);
+    for _ in 0..4 {
+        let mount = bucket.mount("m").args(&["--cache-size", "12MiB"]).start();
+        let before = bucket.server().stats().object_bytes_sent;
+        let enough = before + 10 * MIB + random.below(20 * MIB);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                let (root, random) = (mount.path(), Random::new(random.word()));
+                let dataset = &dataset;
+                scope.spawn(move || read_until_the_end(dataset, &root, random));
+            }
+            let sent = || bucket.server().stats().object_bytes_sent;
+            assert!(wait_until(SOON, || sent() >= enough));
+            mount.crash();
+        });
+        mount.kill();
+    }
+    let mount = bucket.mount("m").args(&["--cache-size", "12MiB"]).start();
+    dataset.assert_at(&mount.path());
+    let status = mount.status();
+    assert_eq!(status["corrupt_chunks"], 0);
+    assert!(status["cache"]["used_bytes"].as_u64().unwrap() <= 12 * MIB);
     mount.unmount();
 }
 
@@ -166,6 +197,83 @@ fn cached_bytes_that_changed_on_disk_are_never_given_out() {
     dataset.assert_at(&mount.path());
     assert_eq!(mount.status()["origin"]["bytes"], 0);
     assert_eq!(mount.status()["corrupt_chunks"], 0);
+    mount.unmount();
+}
+
+#[test]
+fn a_damaged_journal_costs_cached_bytes_and_never_a_wrong_one() {
+    let bucket = Bucket::new("crash", 1 << 30);
+    let dataset = dataset(&bucket);
+    let journal = bucket.mount("m").cache_dir().join("disk/journal");
+    let mut random = Random::new(3);
+    for round in 0..4 {
+        let mount = bucket.mount("m").start();
+        dataset.assert_at(&mount.path());
+        mount.kill();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&journal)
+            .unwrap();
+        let len = file.metadata().unwrap().len();
+        match round {
+            0 => (0..5).for_each(|_| flip(&file, random.below(len))),
+            1 => file.set_len(random.below(len)).unwrap(),
+            2 => file.set_len(0).unwrap(),
+            _ => file.write_all_at(&[0xff; 1000], len).unwrap(),
+        }
+    }
+    let mount = bucket.mount("m").start();
+    dataset.assert_at(&mount.path());
+    mount.unmount();
+}
+
+#[test]
+fn cached_files_that_somebody_removes_under_a_running_mount_are_fetched_again() {
+    let bucket = Bucket::new("crash", 1 << 30);
+    let dataset = dataset(&bucket);
+    let mount = bucket.mount("m").start();
+    dataset.assert_at(&mount.path());
+    for path in data_files(bucket.mount("m").cache_dir()) {
+        fs::remove_file(path).unwrap();
+    }
+    for number in 0..dataset.files().len() {
+        drop_pages(&dataset.path_of(number, &mount.path()));
+    }
+    dataset.assert_at(&mount.path());
+    mount.unmount();
+    let mount = bucket.mount("m").start();
+    dataset.assert_at(&mount.path());
+    mount.unmount();
+}
+
+#[test]
+fn a_damaged_stored_version_is_never_mounted() {
+    let bucket = Bucket::new("crash", 1 << 30);
+    let dataset = dataset(&bucket);
+    let mount = bucket.mount("m").start();
+    let version = mount.status()["version"].as_str().unwrap().to_owned();
+    mount.unmount();
+    let manifests = bucket.mount("m").cache_dir().join("manifests");
+    let of_dataset = fs::read_dir(manifests).unwrap().next().unwrap().unwrap();
+    let path = of_dataset.path().join(format!("{version}.manifest"));
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    flip(&file, file.metadata().unwrap().len() / 2);
+    let pinned = bucket.mount("m").args(&["--version", &version]);
+    let (ended, log) = pinned.refused(SOON);
+    assert_eq!(ended.code(), Some(5), "{log}");
+    let said = log.lines().last().unwrap();
+    assert!(
+        said.contains(&version) && said.contains("--version"),
+        "{said}"
+    );
+    // The origin is there: its listing takes the place of the damaged one.
+    let mount = bucket.mount("m").start();
+    assert_eq!(mount.status()["version"], *version);
+    dataset.assert_at(&mount.path());
+    mount.unmount();
+    let mount = bucket.mount("m").args(&["--version", &version]).start();
+    dataset.assert_at(&mount.path());
     mount.unmount();
 }
 
