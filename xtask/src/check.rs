@@ -64,13 +64,14 @@ fn generated() -> Result<()> {
 
 /// The pages that are printed from code.
 fn pages() -> Result<[(&'static str, String); 2]> {
-    let print = ["run", "--quiet", "--locked", "--package", "forebay", "--"];
-    let settings = [&print[..], &["config", "print", "--reference"]].concat();
+    command::build_all()?;
+    let forebay = command::root().join("target/debug/forebay");
+    let settings = ["config", "print", "--reference"];
     Ok([
         ("docs/METRICS.md", forebay_core::metric::reference()),
         (
             "docs/CONFIGURATION.md",
-            command::output("cargo", &settings)?,
+            command::output(&forebay.to_string_lossy(), &settings)?,
         ),
     ])
 }

@@ -48,6 +48,17 @@ pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Re
     Ok(())
 }
 
+/// Builds everything, tests included, as the tests want it.
+///
+/// One set of packages for every build: with fewer, libraries get fewer features, and
+/// are built a second time.
+pub(crate) fn build_all() -> Result<()> {
+    run(
+        "cargo",
+        &["build", "--workspace", "--all-targets", "--locked"],
+    )
+}
+
 /// Runs `program` and returns what it printed.
 pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     let done = command(program, args)

@@ -9,7 +9,7 @@ pub(crate) fn test() -> Result<()> {
     servers::install()?;
     check::check()?;
     // Tests of the mount start the binary: it must be there, and be this tree's.
-    command::run("cargo", &["build", "--locked", "--package", "forebay"])?;
+    command::build_all()?;
     command::run(
         "cargo",
         &["test", "--workspace", "--locked", "--no-fail-fast"],
