@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -165,6 +165,19 @@ impl MountCommand {
             .args(args);
         self.set_environment(&mut command);
         command.output().expect("timeout belongs to every Debian")
+    }
+
+    /// Starts `forebay` with these arguments and the environment of the mount; nobody
+    /// listens to what it prints.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn started(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(binary());
+        command.args(args).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.set_environment(&mut command);
+        command.spawn().expect("the binary was found")
     }
 
     /// The command, for a test that starts it in its own way. The directories are made.

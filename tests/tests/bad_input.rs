@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -159,6 +160,52 @@ fn an_origin_that_cannot_be_listed_is_refused_in_time() {
         SOURCE,
         &["s3://data", "no answer", "503"],
     );
+}
+
+#[test]
+fn a_listing_that_breaks_in_the_middle_is_never_shown_in_part() {
+    let bucket = Bucket::new("bad", 100 << 20);
+    for number in 0..2500 {
+        bucket.put(&format!("{number:04}"), "content");
+    }
+    let later_page = || {
+        // The probe and the first page are let through.
+        let fault = Fault::new(Action::status(403, "AccessDenied"));
+        fault.on(Operation::ListObjects).after(2)
+    };
+    bucket.server().faults().push(later_page().always());
+    refused(bucket.mount("m"), SOURCE, &["s3://data", "AccessDenied"]);
+    bucket.server().faults().clear();
+    let manifests = bucket.mount("m").cache_dir().join("manifests");
+    let of_dataset = fs::read_dir(manifests).unwrap().next().unwrap().unwrap();
+    assert_eq!(
+        fs::read_dir(of_dataset.path()).unwrap().count(),
+        0,
+        "something is left"
+    );
+    let mount = bucket.mount("m").start();
+    assert_eq!(mount.status()["files"], 2500);
+    assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 2500);
+    mount.unmount();
+}
+
+#[test]
+fn places_that_cannot_be_used_are_named() {
+    let bucket = bucket();
+    let missing = bucket.scratch().path().join("missing/log");
+    let missing = missing.to_str().unwrap();
+    let command = bucket.mount("log").args(&["--log-file", missing]);
+    refused(command, USAGE, &[missing, "--log-file"]);
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let command = bucket.mount("metrics").args(&["--metrics", &address]);
+    refused(command, 1, &[&address, "--metrics"]);
+    let file = bucket.scratch().path().join("file");
+    fs::write(&file, "").unwrap();
+    let run_dir = bucket
+        .mount("run")
+        .env("FOREBAY_RUN_DIR", file.to_str().unwrap());
+    refused(run_dir, 1, &["run directory", "FOREBAY_RUN_DIR"]);
 }
 
 #[test]

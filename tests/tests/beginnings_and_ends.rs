@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use forebay_loopback_s3::{Action, Fault, Operation};
 use forebay_tests::{Bucket, MountCommand, errno, stream, wait_until};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,6 +16,8 @@ use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(15);
+/// What "at once" means, with room for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A bucket with a few files of several chunks.
 fn bucket() -> Bucket {
@@ -203,4 +206,62 @@ fn a_mount_unmounted_by_umount_8_ends_and_keeps_its_cache() {
     assert!(fs::read(mount.path().join("train/a")).unwrap() == stream(1, 2 * MIB));
     assert_eq!(mount.status()["origin"]["bytes"], 0);
     mount.unmount();
+}
+
+/// A mount whose listing does not end by itself.
+fn endless(bucket: &Bucket, args: &[&str]) -> MountCommand {
+    let delay = Fault::new(Action::Delay(Duration::from_secs(600)));
+    let faults = bucket.server().faults();
+    faults.push(delay.on(Operation::ListObjects).always());
+    bucket.mount("m").args(args)
+}
+
+/// How many pages of listings the server has been asked for.
+fn listings(bucket: &Bucket) -> u64 {
+    bucket.server().stats().count(Operation::ListObjects)
+}
+
+#[track_caller]
+fn assert_can_be_mounted(bucket: &Bucket) {
+    bucket.server().faults().clear();
+    let mount = bucket.mount("m").start();
+    assert!(fs::read(mount.path().join("train/a")).unwrap() == stream(1, 2 * MIB));
+    mount.unmount();
+}
+
+#[test]
+fn a_mount_that_is_interrupted_while_it_lists_leaves_nothing_behind() {
+    let bucket = bucket();
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let mut command = endless(&bucket, &[]).command();
+        let before = listings(&bucket);
+        let mut mounting = command.stderr(Stdio::null()).spawn().unwrap();
+        assert!(wait_until(LIMIT, || listings(&bucket) > before));
+        kill_process(Pid::from_child(&mounting), signal).unwrap();
+        assert!(wait_until(AT_ONCE, || mounting
+            .try_wait()
+            .unwrap()
+            .is_some()));
+        assert!(!mounting.wait().unwrap().success());
+        assert!(!is_mounted(&bucket.mount("m").path()));
+        assert_can_be_mounted(&bucket);
+    }
+}
+
+#[test]
+fn a_daemon_whose_starter_dies_gives_up() {
+    let bucket = bucket();
+    let mut command = endless(&bucket, &["--daemon"]).command();
+    let mut starter = command.spawn().unwrap();
+    assert!(wait_until(LIMIT, || listings(&bucket) > 0));
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+    // The one in the background has the run directory until it ends.
+    let dir = bucket.mount("m").path();
+    let is_free = || {
+        let umount = bucket.mount("m").run(&["umount", dir.to_str().unwrap()]);
+        !text(&umount.stderr).contains("still being mounted")
+    };
+    assert!(wait_until(LIMIT, is_free));
+    assert_can_be_mounted(&bucket);
 }
