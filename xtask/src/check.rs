@@ -65,13 +65,13 @@ fn generated() -> Result<()> {
 /// The pages that are printed from code.
 fn pages() -> Result<[(&'static str, String); 2]> {
     command::build_all()?;
-    let forebay = command::root().join("target/debug/forebay");
+    let forebay = command::built("debug", "forebay");
     let settings = ["config", "print", "--reference"];
     Ok([
         ("docs/METRICS.md", forebay_core::metric::reference()),
         (
             "docs/CONFIGURATION.md",
-            command::output(&forebay.to_string_lossy(), &settings)?,
+            command::output(&forebay, &settings)?,
         ),
     ])
 }

@@ -13,6 +13,17 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// The path of a program that was built under `profile`, `debug` or `release`.
+pub(crate) fn built(profile: &str, program: &str) -> String {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root().join("target"), PathBuf::from);
+    target
+        .join(profile)
+        .join(program)
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// A command in the repository's root.
 ///
 /// Without the variables that `cargo run` has set for xtask itself: build scripts (ring's

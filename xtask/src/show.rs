@@ -19,10 +19,9 @@ pub(crate) fn show(name: &str, only: &[String]) -> Result<()> {
             "forebay-benches",
         ],
     )?;
-    let program = command::root().join("target/release/show");
     let mut args = vec![name];
     for item in only {
         args.extend(["--only", item]);
     }
-    command::run(&program.to_string_lossy(), &args)
+    command::run(&command::built("release", "show"), &args)
 }

@@ -23,6 +23,5 @@ pub(crate) fn demo() -> Result<()> {
         "cargo",
         &["build", "--release", "--locked", "--package", "forebay"],
     )?;
-    let forebay = command::root().join("target/release/forebay");
-    command::run(&forebay.to_string_lossy(), &["demo"])
+    command::run(&command::built("release", "forebay"), &["demo"])
 }
