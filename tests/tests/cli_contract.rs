@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Command, Output};
 
-use forebay_tests::{Bucket, MountCommand, stream};
+use forebay_tests::{Bucket, Mount, MountCommand, stream};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -95,6 +95,66 @@ fn the_config_file_says_what_flags_say_and_flags_go_before() {
     let stat = fs::metadata(mount.path().join("set/val/empty")).unwrap();
     assert_eq!(stat.permissions().mode() & 0o777, 0o400);
     mount.unmount();
+}
+
+#[test]
+fn owner_modes_and_who_may_read_are_as_the_options_say() {
+    let bucket = bucket();
+    let args = [
+        "--uid",
+        "1234",
+        "--gid",
+        "2345",
+        "--file-mode",
+        "0440",
+        "--dir-mode",
+        "0755",
+    ];
+    let mount = bucket.mount("m").args(&args).start();
+    let file = fs::metadata(mount.path().join("train/a")).unwrap();
+    let dir = fs::metadata(mount.path().join("train")).unwrap();
+    assert_eq!(
+        (file.uid(), file.gid(), file.mode() & 0o7777),
+        (1234, 2345, 0o440)
+    );
+    assert_eq!(
+        (dir.uid(), dir.gid(), dir.mode() & 0o7777),
+        (1234, 2345, 0o755)
+    );
+    mount.unmount();
+    let as_nobody = |mount: &Mount| {
+        let mut cat = Command::new("setpriv");
+        cat.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"]);
+        cat.arg(mount.path().join("train/deep/c")).output().unwrap()
+    };
+    // Whoever may not enter the directory of the test cannot read in any case.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bucket.scratch().path(), open).unwrap();
+    let mount = bucket.mount("m").start();
+    assert!(!as_nobody(&mount).status.success());
+    mount.unmount();
+    let mount = bucket.mount("m").args(&["--allow-other"]).start();
+    assert_eq!(as_nobody(&mount).stdout, stream(3, 5));
+    mount.unmount();
+}
+
+#[test]
+fn the_demo_reads_everything_cold_and_warm_and_cleans_up() {
+    let bucket = Bucket::new("cli", 600 * MIB);
+    let temporary = bucket.scratch().dir("temporary");
+    let demo = bucket.mount("m").env("TMPDIR", temporary.to_str().unwrap());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = demo.run(&["demo", "--json"]);
+    assert!(status.success(), "{}", text(&stderr));
+    let passes: Value = serde_json::from_slice(&stdout).unwrap();
+    let bytes = |pass: usize| passes[pass]["origin_bytes"].as_u64().unwrap();
+    assert_eq!(passes[0]["bytes"], bytes(0), "{passes:#}");
+    assert!(bytes(0) > MIB);
+    assert_eq!((bytes(1), bytes(2)), (0, 0), "{passes:#}");
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_tests::{Bucket, Dataset, Mount, Shape, Sizes, Tmpfs, drop_pages, wait_until};
@@ -106,11 +106,17 @@ fn a_disk_that_others_fill_up_slows_reads_down_and_fails_none() {
 
 #[test]
 fn a_quota_smaller_than_the_dataset_is_kept_and_every_byte_is_right() {
+    let policies = ["s3-fifo", "lru"];
+    policies.iter().for_each(|policy| a_quota_is_kept(policy));
+}
+
+fn a_quota_is_kept(policy: &str) {
+    let args = ["--cache-size", "12MiB", "--policy", policy];
     let bucket = Bucket::new("full", 100 * MIB);
     let dataset = dataset(&bucket);
     // Larger than the whole cache, in one file.
     bucket.put_stream("large", 20 * MIB, 1);
-    let mount = bucket.mount("m").args(&["--cache-size", "12MiB"]).start();
+    let mount = bucket.mount("m").args(&args).start();
     let large = mount.path().join("large");
     for _ in 0..2 {
         read_all(&dataset, &mount);
@@ -123,10 +129,42 @@ fn a_quota_smaller_than_the_dataset_is_kept_and_every_byte_is_right() {
     assert_no_read_failed(&mount);
     mount.unmount();
     // What was kept is right, too.
-    let mount = bucket.mount("m").args(&["--cache-size", "12MiB"]).start();
+    let mount = bucket.mount("m").args(&args).start();
     read_all(&dataset, &mount);
     assert_eq!(mount.status()["corrupt_chunks"], 0);
     mount.unmount();
+}
+
+/// The directory in memory that belongs to a process, by the number in its lock.
+fn memory_of(pid: u32) -> PathBuf {
+    let dirs = fs::read_dir("/dev/shm").unwrap().map(Result::unwrap);
+    let held = |dir: &PathBuf| {
+        let lock = fs::read_to_string(dir.join("LOCK"));
+        lock.is_ok_and(|lock| lock.trim() == pid.to_string())
+    };
+    let mut dirs = dirs.map(|entry| entry.path());
+    dirs.find(held).unwrap()
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_kept_in_memory() {
+    let bucket = Bucket::new("full", 10 * MIB);
+    let args = ["--cache-size", "10GiB", "--memory-size", "128MiB"];
+    let command = bucket.mount("m").args(&args);
+    let _disk = Tmpfs::mount(command.cache_dir(), 32 * MIB);
+    let dataset = dataset(&bucket);
+    let mount = command.clone().start();
+    let memory = memory_of(mount.pid());
+    let _taken = fill(command.cache_dir());
+    read_all(&dataset, &mount);
+    let fetched = mount.status()["origin"]["bytes"].clone();
+    assert_eq!(fetched, dataset.bytes());
+    read_all(&dataset, &mount);
+    assert_eq!(mount.status()["origin"]["bytes"], fetched);
+    assert_eq!(mount.status()["cached_bytes"], dataset.bytes());
+    assert_no_read_failed(&mount);
+    mount.unmount();
+    fs::remove_dir_all(memory).unwrap();
 }
 
 #[test]
