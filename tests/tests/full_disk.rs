@@ -135,15 +135,26 @@ fn a_quota_is_kept(policy: &str) {
     mount.unmount();
 }
 
-/// The directory in memory that belongs to a process, by the number in its lock.
-fn memory_of(pid: u32) -> PathBuf {
-    let dirs = fs::read_dir("/dev/shm").unwrap().map(Result::unwrap);
-    let held = |dir: &PathBuf| {
-        let lock = fs::read_to_string(dir.join("LOCK"));
-        lock.is_ok_and(|lock| lock.trim() == pid.to_string())
-    };
-    let mut dirs = dirs.map(|entry| entry.path());
-    dirs.find(held).unwrap()
+/// The directory of a cache in memory, which outlives its mount. Removed when dropped.
+struct Memory(PathBuf);
+
+impl Memory {
+    /// That of a process, by the number in its lock.
+    fn of(pid: u32) -> Self {
+        let dirs = fs::read_dir("/dev/shm").unwrap().map(Result::unwrap);
+        let held = |dir: &PathBuf| {
+            let lock = fs::read_to_string(dir.join("LOCK"));
+            lock.is_ok_and(|lock| lock.trim() == pid.to_string())
+        };
+        let mut dirs = dirs.map(|entry| entry.path());
+        Self(dirs.find(held).unwrap())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn what_the_disk_has_no_room_for_is_kept_in_memory() {
     let _disk = Tmpfs::mount(command.cache_dir(), 32 * MIB);
     let dataset = dataset(&bucket);
     let mount = command.clone().start();
-    let memory = memory_of(mount.pid());
+    let _memory = Memory::of(mount.pid());
     let _taken = fill(command.cache_dir());
     read_all(&dataset, &mount);
     let fetched = mount.status()["origin"]["bytes"].clone();
@@ -164,7 +175,6 @@ fn what_the_disk_has_no_room_for_is_kept_in_memory() {
     assert_eq!(mount.status()["cached_bytes"], dataset.bytes());
     assert_no_read_failed(&mount);
     mount.unmount();
-    fs::remove_dir_all(memory).unwrap();
 }
 
 #[test]
