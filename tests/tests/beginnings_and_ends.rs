@@ -89,14 +89,14 @@ fn a_daemon_returns_when_the_mount_is_ready_and_lives_until_it_is_unmounted() {
     let umount = daemon.umount();
     assert!(umount.status.success(), "{umount:?}");
     assert!(!is_mounted(&path));
-    let log = fs::read_to_string(log).unwrap();
-    assert!(log.contains("mounted") && !log.contains("WARN"), "{log}");
-    assert_eq!(daemon.umount().status.code(), Some(6));
-    assert!(wait_until(LIMIT, || has_ended(pid)));
-    // The cache can be used again as soon as umount returns.
+    // The place and the cache can be used again as soon as umount returns.
     let mount = bucket.mount("m").start();
     assert_eq!(mount.status()["cached_bytes"], 2 * MIB);
     mount.unmount();
+    assert!(wait_until(LIMIT, || has_ended(pid)));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("mounted") && !log.contains("WARN"), "{log}");
+    assert_eq!(daemon.umount().status.code(), Some(6));
 }
 
 #[test]
