@@ -15,7 +15,8 @@ use crate::sample::Sample;
 use crate::{page_cache, sequential};
 
 const CACHED: u64 = 256 << 20;
-const PAIRS: usize = 5;
+const PAIRS: usize = 9;
+const FULL_SPEED: f64 = 0.9;
 /// The default of `--origin-timeout`, and what its retries may add.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_secs(5);
@@ -34,16 +35,23 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let cached = mount.path().join("cached");
     let uncached = mount.path().join("uncached");
     sequential::read(&cached)?;
-    let before = rates(&cached)?;
+    // In turn, because the speed of a shared disk drifts.
+    let mut ratios = Vec::new();
+    for _ in 0..PAIRS {
+        let before = rate(&cached)?;
+        server.pause();
+        ratios.push(rate(&cached)? / before);
+        server.resume()?;
+    }
     server.pause();
-    let after = rates(&cached)?;
-    let ratio = after.median() / before.median();
-    let figure = format!("{ratio:.2} of the speed before ({after:.0} MiB/s)");
+    let ratio = Sample::new(ratios);
+    let met = ratio.median() >= FULL_SPEED;
+    let item = "cached read, origin gone : origin there";
     report.line(
-        ratio >= 0.8,
-        "cached read while the origin is gone",
-        figure,
-        ">= 0.8, noise allowed",
+        met,
+        item,
+        &ratio,
+        format_args!("{FULL_SPEED}: the same but for noise"),
     );
 
     let begun = Instant::now();
@@ -78,13 +86,10 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn rates(path: &Path) -> Result<Sample> {
-    let mut rates = Vec::new();
-    for _ in 0..PAIRS {
-        page_cache::drop_all()?;
-        rates.push(sequential::read(path)?.rate());
-    }
-    Ok(Sample::new(rates))
+/// MiB per second of a read with the page cache dropped.
+fn rate(path: &Path) -> Result<f64> {
+    page_cache::drop_all()?;
+    Ok(sequential::read(path)?.rate())
 }
 
 /// A process that waits in `read` for bytes that do not come.
