@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use forebay_tests::Endpoint;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange};
 
@@ -22,14 +22,12 @@ pub const PARTS_AT_ONCE: usize = 8;
 /// Where an object is read from.
 #[derive(Clone, Debug)]
 pub struct S3Object {
-    /// `http://127.0.0.1:PORT`.
-    pub endpoint: String,
+    /// The server and its keys.
+    pub endpoint: Endpoint,
     /// The bucket.
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// Access key and secret key.
-    pub credentials: (String, String),
     /// The object's size in bytes.
     pub size: u64,
 }
@@ -48,16 +46,7 @@ pub enum Sink {
 /// # Errors
 /// If a GET or a write fails.
 pub async fn get(object: &S3Object, sink: &Sink) -> Result<Duration> {
-    let store: Arc<dyn ObjectStore> = Arc::new(
-        AmazonS3Builder::new()
-            .with_endpoint(&object.endpoint)
-            .with_allow_http(true)
-            .with_region("us-east-1")
-            .with_bucket_name(&object.bucket)
-            .with_access_key_id(&object.credentials.0)
-            .with_secret_access_key(&object.credentials.1)
-            .build()?,
-    );
+    let store: Arc<dyn ObjectStore> = Arc::new(object.endpoint.object_store(&object.bucket));
     let key = Path::parse(&object.key)?;
     let begun = Instant::now();
     let file = match sink {

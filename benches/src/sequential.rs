@@ -6,17 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use xxhash_rust::xxh3::Xxh3;
 
-/// What one pass over a file took and saw.
+/// What one pass over a file took.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     /// Bytes read.
     pub bytes: u64,
     /// Time from before `open` to the end of the file.
     pub time: Duration,
-    /// The XXH3 hash of the bytes, if asked for.
-    pub hash: Option<u128>,
 }
 
 impl Pass {
@@ -31,18 +28,6 @@ impl Pass {
 /// # Errors
 /// If the file cannot be read.
 pub fn read(path: &Path) -> Result<Pass> {
-    pass(path, None)
-}
-
-/// [`read`], hashing the bytes on the way.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn hash(path: &Path) -> Result<Pass> {
-    pass(path, Some(Xxh3::new()))
-}
-
-fn pass(path: &Path, mut hash: Option<Xxh3>) -> Result<Pass> {
     let begun = Instant::now();
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut buffer = vec![0; 1 << 20];
@@ -55,14 +40,7 @@ fn pass(path: &Path, mut hash: Option<Xxh3>) -> Result<Pass> {
             break;
         }
         bytes += read as u64;
-        if let Some(hash) = &mut hash {
-            hash.update(&buffer[..read]);
-        }
     }
     let time = begun.elapsed();
-    Ok(Pass {
-        bytes,
-        time,
-        hash: hash.map(|hash| hash.digest128()),
-    })
+    Ok(Pass { bytes, time })
 }

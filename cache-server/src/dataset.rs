@@ -51,11 +51,6 @@ impl Dataset {
             origin,
         })
     }
-
-    /// The id of a file's object, without what a fetch needs.
-    pub fn object_id(&self, entry: EntryId) -> Option<ObjectId> {
-        self.target(entry).map(|target| target.id)
-    }
 }
 
 impl Target {

@@ -177,13 +177,13 @@ impl Cache for NodeCache {
 
     fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>> {
         let counted = self.dataset(file.version).and_then(|dataset| {
-            let id = dataset.object_id(file.entry).ok_or_else(|| {
+            let target = dataset.target(file.entry).ok_or_else(|| {
                 CacheError::new(
                     ErrorKind::NotFound,
                     format!("entry {} is no file", file.entry.0),
                 )
             })?;
-            Ok(self.store.cached_bytes(id))
+            Ok(self.store.cached_bytes(target.id))
         });
         futures::future::ready(counted).boxed()
     }

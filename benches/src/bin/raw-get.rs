@@ -1,10 +1,11 @@
-//! Puts and gets one object with the plain library, for use beside a mount.
+//! Gets one object with the plain library, for use beside a mount.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
 use forebay_benches::raw_get::{S3Object, Sink, get};
+use forebay_tests::Endpoint;
 
 /// Reads an S3 object in parallel ranged GETs and prints MiB/s.
 #[derive(Parser)]
@@ -31,12 +32,14 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let object = S3Object {
-        endpoint: args.endpoint,
+        endpoint: Endpoint {
+            url: args.endpoint,
+            access_key: args.access_key,
+            secret_key: args.secret_key,
+        },
         bucket: args.bucket,
         key: args.key,
-        credentials: (args.access_key, args.secret_key),
         size: args.size,
     };
     let sink = args.to.map_or(Sink::Discard, Sink::File);

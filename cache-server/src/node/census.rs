@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forebay_core::cache::CacheError;
-use forebay_core::manifest::{EntryId, VersionId};
+use forebay_core::manifest::VersionId;
 
 use super::NodeCache;
 
@@ -32,17 +32,13 @@ impl NodeCache {
             if store.usage().used_bytes == 0 {
                 return census;
             }
-            for entry in (0..dataset.manifest().len()).map(EntryId) {
-                let Some(object) = dataset.manifest().object(entry) else {
+            for entry in dataset.manifest().files() {
+                let Some(target) = dataset.target(entry) else {
                     continue;
                 };
-                let size = object.size;
-                let cached = match (size, dataset.object_id(entry)) {
-                    (0, _) | (_, None) => 0,
-                    (_, Some(id)) => store.cached_bytes(id),
-                };
+                let cached = store.cached_bytes(target.id);
                 census.bytes += cached;
-                census.files += u64::from(cached == size);
+                census.files += u64::from(cached == target.size);
             }
             census
         };

@@ -164,23 +164,9 @@ fn directories_and_strangers_cannot_be_opened() {
 
 #[test]
 fn what_the_cache_says_becomes_the_errno() {
-    let kinds = [
-        ErrorKind::NotFound,
-        ErrorKind::PermissionDenied,
-        ErrorKind::Stale,
-        ErrorKind::Throttled,
-        ErrorKind::Unavailable,
-        ErrorKind::TimedOut,
-        ErrorKind::Corrupt,
-        ErrorKind::InvalidInput,
-        ErrorKind::NoSpace,
-        ErrorKind::Busy,
-        ErrorKind::Cancelled,
-        ErrorKind::Internal,
-    ];
     let (fixture, fs) = fs_with(FILES);
     let file = inode(&fs, "file");
-    for kind in kinds {
+    for kind in ErrorKind::ALL {
         fixture.serve("file", Serve::Fail(kind));
         let handle = open(&fs, file);
         let error = read(&fs, file, handle, 0, 1).expect_err("scripted");

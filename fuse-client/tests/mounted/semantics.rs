@@ -7,20 +7,7 @@ use std::path::{Path, PathBuf};
 use forebay_core::ErrorKind;
 
 /// Every class of error. The match in [`name_of`] is what keeps the list complete.
-pub(crate) const KINDS: [ErrorKind; 12] = [
-    ErrorKind::NotFound,
-    ErrorKind::PermissionDenied,
-    ErrorKind::Stale,
-    ErrorKind::Throttled,
-    ErrorKind::Unavailable,
-    ErrorKind::TimedOut,
-    ErrorKind::Corrupt,
-    ErrorKind::InvalidInput,
-    ErrorKind::NoSpace,
-    ErrorKind::Busy,
-    ErrorKind::Cancelled,
-    ErrorKind::Internal,
-];
+pub(crate) const KINDS: [ErrorKind; 12] = ErrorKind::ALL;
 
 /// A promise, and where its test is.
 #[derive(Debug, PartialEq, Eq)]

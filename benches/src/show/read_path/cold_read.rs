@@ -35,10 +35,9 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let runtime = Runtime::new()?;
     upload(&endpoint, "cold", "large.bin", SIZE, 1);
     let object = S3Object {
-        endpoint: endpoint.url.clone(),
+        endpoint: endpoint.clone(),
         bucket: "cold".into(),
         key: "large.bin".into(),
-        credentials: (endpoint.access_key.clone(), endpoint.secret_key.clone()),
         size: SIZE,
     };
     let mut rounds = Vec::new();
