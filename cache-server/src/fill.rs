@@ -30,6 +30,7 @@ use crate::store::{ChunkState, ObjectLease};
 mod flight;
 mod stats;
 mod transfer;
+mod whole;
 
 pub use stats::{FillSnapshot, FillStats};
 
@@ -250,11 +251,12 @@ impl Fills {
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
-    /// Checks the chunks that an earlier process recorded, on a blocking thread.
+    /// Checks the chunks that an earlier process recorded, on a blocking thread; breaks
+    /// off when the node shuts down.
     async fn verify(&self, object: &Arc<OpenObject>, chunks: Range<u64>) {
-        let object = Arc::clone(object);
+        let (object, cancel) = (Arc::clone(object), self.cancel.clone());
         let check = move || {
-            for index in chunks {
+            for index in chunks.take_while(|_| !cancel.is_cancelled()) {
                 if object.lease.state(index) == ChunkState::Unverified {
                     object.lease.verify(index);
                 }

@@ -4,6 +4,7 @@
 //! origin (see [`crate::fill`]). Other nodes will stand between the two.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use forebay_core::cache::{Availability, Cache, CacheError, FileRef, Lease, Usage};
@@ -165,6 +166,10 @@ impl Cache for NodeCache {
             None => object.lease.backing().map(Availability::Backed),
             Some(_) => None,
         }
+    }
+
+    fn whole<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Option<Arc<File>>> {
+        async move { self.fills.whole(held(lease).ok()?).await }.boxed()
     }
 
     fn advise(&self, lease: &Lease, range: ByteRange) {

@@ -133,6 +133,14 @@ pub trait Cache: Send + Sync + fmt::Debug + 'static {
     /// and without waiting; `None` otherwise.
     fn ready(&self, lease: &Lease, range: ByteRange) -> Option<Availability>;
 
+    /// The file that holds the object from its first byte to its last, each of them
+    /// verified, at offset 0: what the kernel can read without asking. `None` if the
+    /// cache has no such file now.
+    ///
+    /// Never waits for the origin. Where much is yet to be verified after a restart,
+    /// that is begun and `None` answered meanwhile.
+    fn whole<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Option<Arc<File>>>;
+
     /// Says that `range` will probably be read soon. Returns at once; the cache may
     /// fetch it when that takes nothing from a reader that waits.
     fn advise(&self, lease: &Lease, range: ByteRange);

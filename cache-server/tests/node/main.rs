@@ -220,6 +220,24 @@ async fn a_restart_asks_the_origin_for_nothing_that_was_cached() {
 }
 
 #[tokio::test]
+async fn only_a_complete_object_is_handed_out_as_a_file() {
+    let mut node = Node::start(&[("a", pattern(3 * MIB + 17))]).await;
+    let lease = node.lease("a").await;
+    assert!(node.cache.whole(&lease).await.is_none(), "nothing is here");
+    let all = ByteRange::at(0, 3 * MIB as u64 + 17);
+    node.read("a", all).await.unwrap();
+    drop(lease);
+    // What an earlier process left is compared with its checksums first.
+    node.restart().await;
+    let lease = node.lease("a").await;
+    let whole = node.cache.whole(&lease).await.expect("all of it is here");
+    assert_eq!(whole.metadata().unwrap().len(), 3 * MIB as u64 + 17);
+    let mut bytes = vec![0; 3 * MIB + 17];
+    std::os::unix::fs::FileExt::read_exact_at(&*whole, &mut bytes, 0).unwrap();
+    assert_eq!(bytes, pattern(3 * MIB + 17));
+}
+
+#[tokio::test]
 async fn shutdown_ends_every_wait() {
     let node = Node::start(&[("a", pattern(MIB))]).await;
     node.origin.always(Some(Fault::Hang));

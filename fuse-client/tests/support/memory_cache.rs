@@ -28,6 +28,8 @@ pub(crate) enum Serve {
     Backed,
     /// From a file, after a wait.
     Later(Duration),
+    /// From a file that holds nothing else, which the kernel may read by itself.
+    Whole,
     /// As bytes in the answer.
     Inline,
     /// Not at all: readers wait for ever.
@@ -96,6 +98,12 @@ fn backed(object: &Object) -> Availability {
     })
 }
 
+fn whole(object: &Object) -> Arc<File> {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&object.bytes, 0).unwrap();
+    Arc::new(file)
+}
+
 fn cut_short(object: &Object) -> Availability {
     let short = &object.bytes[..object.bytes.len().saturating_sub(1)];
     Availability::Backed(Backing {
@@ -150,7 +158,7 @@ impl Cache for MemoryCache {
                 "asked for {range}"
             );
             match self.serve(&object.path) {
-                Serve::Backed => Ok(backed(object)),
+                Serve::Backed | Serve::Whole => Ok(backed(object)),
                 Serve::Later(wait) => {
                     tokio::time::sleep(wait).await;
                     Ok(backed(object))
@@ -171,11 +179,20 @@ impl Cache for MemoryCache {
             "asked for {range}"
         );
         match self.serve(&object.path) {
-            Serve::Backed => Some(backed(object)),
+            Serve::Backed | Serve::Whole => Some(backed(object)),
             Serve::Inline => Some(inline(object, range)),
             Serve::CutShort => Some(cut_short(object)),
             Serve::Later(_) | Serve::Never | Serve::NoLease | Serve::Fail(_) => None,
         }
+    }
+
+    fn whole<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Option<Arc<File>>> {
+        let object = held(lease);
+        let whole = match self.serve(&object.path) {
+            Serve::Whole => Some(whole(object)),
+            _ => None,
+        };
+        futures::future::ready(whole).boxed()
     }
 
     fn advise(&self, _lease: &Lease, range: ByteRange) {
