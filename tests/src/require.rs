@@ -20,23 +20,21 @@ pub fn require_root_and_fuse() {
     }
 }
 
-/// The `forebay` binary: `$FOREBAY_BIN`, or the one that cargo built beside the tests.
+/// The `forebay` binary: `$FOREBAY_BIN`, or the one that cargo built beside this program
+/// or, for a test, in the directory above.
 pub fn binary() -> PathBuf {
     if let Some(binary) = env::var_os("FOREBAY_BIN") {
         return binary.into();
     }
-    let test = env::current_exe().expect("a running program has a path");
-    // target/<profile>/deps/<test>-<hash>
-    let binary = test
-        .parent()
-        .and_then(Path::parent)
-        .map(|dir| dir.join("forebay"));
-    match binary {
-        Some(binary) if binary.is_file() => binary,
-        _ => panic!(
-            "the forebay binary is not built: run cargo build -p forebay, or set FOREBAY_BIN"
-        ),
-    }
+    let program = env::current_exe().expect("a running program has a path");
+    // target/<profile>/deps/<test>-<hash>, or target/<profile>/<program>
+    program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("forebay"))
+        .find(|binary| binary.is_file())
+        .expect("the forebay binary is built: run cargo build -p forebay, or set FOREBAY_BIN")
 }
 
 /// A program of the servers under test: in the repository's `.servers`, or on the path.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use forebay_tests::{Endpoint, MountCommand, Scratch, SeaweedFs};
+use forebay_tests::{MountCommand, Scratch, SeaweedFs};
 use tokio::runtime::Runtime;
 
 use crate::object::upload;
@@ -29,21 +29,11 @@ struct Round {
 }
 
 pub(super) fn run(report: &mut Report) -> Result<()> {
-    let scratch = Scratch::new("cold-read", NEED);
     let server = SeaweedFs::start(6 << 30);
-    let endpoint = server.endpoint().clone();
-    let runtime = Runtime::new()?;
-    upload(&endpoint, "cold", "large.bin", SIZE, 1);
-    let object = S3Object {
-        endpoint: endpoint.clone(),
-        bucket: "cold".into(),
-        key: "large.bin".into(),
-        size: SIZE,
-    };
-    let mut rounds = Vec::new();
-    for number in 0..RUNS {
-        rounds.push(round(&scratch, number, &endpoint, &object, &runtime)?);
-    }
+    let bench = Bench::new(&server)?;
+    let rounds: Vec<Round> = (0..RUNS)
+        .map(|number| bench.round(number))
+        .collect::<Result<_>>()?;
     let sample = |of: fn(&Round) -> f64| Sample::new(rounds.iter().map(of));
     let rate = |time: fn(&Round) -> f64| {
         Sample::new(
@@ -93,48 +83,97 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The limit and the mount in turn, each from a dropped page cache.
-fn round(
-    scratch: &Scratch,
-    number: usize,
-    endpoint: &Endpoint,
-    object: &S3Object,
-    runtime: &Runtime,
-) -> Result<Round> {
-    // The origin's own files stay in memory for all: a warm-up GET sees to it after
-    // each drop.
-    let origin_warm = || runtime.block_on(raw_get::get(object, &Sink::Discard));
-    page_cache::drop_all()?;
-    origin_warm()?;
-    let discard = runtime
-        .block_on(raw_get::get(object, &Sink::Discard))?
-        .as_secs_f64();
+/// What all rounds share.
+struct Bench {
+    scratch: Scratch,
+    object: S3Object,
+    runtime: Runtime,
+}
 
-    let local = scratch.path().join("local.bin");
-    let to_file = runtime.block_on(raw_get::get(object, &Sink::File(local.clone())))?;
-    page_cache::drop_all()?;
-    let local_time = sequential::read(&local)?.time.as_secs_f64();
-    fs::remove_file(&local)?;
+impl Bench {
+    fn new(server: &SeaweedFs) -> Result<Self> {
+        let object = S3Object {
+            endpoint: server.endpoint().clone(),
+            bucket: "cold".into(),
+            key: "large.bin".into(),
+            size: SIZE,
+        };
+        upload(&object.endpoint, &object.bucket, &object.key, SIZE, 1);
+        Ok(Self {
+            scratch: Scratch::new("cold-read", NEED),
+            object,
+            runtime: Runtime::new()?,
+        })
+    }
 
-    page_cache::drop_all()?;
-    origin_warm()?;
-    let dir = scratch.dir(&format!("round-{number}"));
-    let mount = MountCommand::new("s3://cold", &dir)
-        .endpoint(endpoint)
-        .start();
-    let path = mount.path().join("large.bin");
-    let cold = read_all(&path)?;
-    page_cache::drop_all()?;
-    let cached = read_all(&path)?;
-    mount.unmount();
-    fs::remove_dir_all(&dir)?;
-    Ok(Round {
-        discard,
-        to_file: to_file.as_secs_f64(),
-        cold,
-        local: local_time,
-        cached,
-    })
+    /// The limit and the mount in turn; every other round the mount goes first.
+    ///
+    /// The order matters: pages that the step before has freed are cheaper to write to
+    /// than those that this machine has to be given.
+    fn round(&self, number: usize) -> Result<Round> {
+        let discard = self.discard()?;
+        let ((to_file, local), (cold, cached)) = if number.is_multiple_of(2) {
+            let limit = self.to_file()?;
+            (limit, self.through_mount()?)
+        } else {
+            let mount = self.through_mount()?;
+            (self.to_file()?, mount)
+        };
+        Ok(Round {
+            discard,
+            to_file,
+            cold,
+            local,
+            cached,
+        })
+    }
+
+    /// What every cold step starts from: no page cache but that of the origin's own
+    /// files, which stay in memory for all, and no file of the step before.
+    fn prepare(&self) -> Result<()> {
+        page_cache::drop_all()?;
+        self.discard_once()?;
+        Ok(())
+    }
+
+    fn discard(&self) -> Result<f64> {
+        self.prepare()?;
+        self.discard_once()
+    }
+
+    fn discard_once(&self) -> Result<f64> {
+        let got = raw_get::get(&self.object, &Sink::Discard);
+        Ok(self.runtime.block_on(got)?.as_secs_f64())
+    }
+
+    /// Times of a GET into a file, and of reading that file from the disk.
+    fn to_file(&self) -> Result<(f64, f64)> {
+        let local = self.scratch.path().join("local.bin");
+        self.prepare()?;
+        let sink = Sink::File(local.clone());
+        let got = self.runtime.block_on(raw_get::get(&self.object, &sink))?;
+        let to_file = got.as_secs_f64();
+        page_cache::drop_all()?;
+        let read = read_all(&local)?;
+        fs::remove_file(&local)?;
+        Ok((to_file, read))
+    }
+
+    /// Times of a read through a mount without a cache, and of one from its cache.
+    fn through_mount(&self) -> Result<(f64, f64)> {
+        let dir = self.scratch.dir("mount");
+        let mount = MountCommand::new("s3://cold", &dir)
+            .endpoint(&self.object.endpoint)
+            .start();
+        let path = mount.path().join("large.bin");
+        self.prepare()?;
+        let cold = read_all(&path)?;
+        page_cache::drop_all()?;
+        let cached = read_all(&path)?;
+        mount.unmount();
+        fs::remove_dir_all(&dir)?;
+        Ok((cold, cached))
+    }
 }
 
 fn read_all(path: &Path) -> Result<f64> {
