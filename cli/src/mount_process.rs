@@ -10,9 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_cache_server::fill::FillConfig;
-use forebay_cache_server::node::NodeCache;
-use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
+use forebay_cache_server::store::StoreError;
 use forebay_core::cache::Cache;
 use forebay_core::manifest::Manifest;
 use forebay_core::metric::Measured;
@@ -21,14 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::cache_dir::CacheDirs;
 use crate::config::{MountConfig, TreeConfig};
 use crate::exit::{Exit, Failure};
-use crate::options::Policy;
 use crate::rundir::{Claim, RunDir};
 use crate::{control_server, http};
 
 pub mod audience;
+mod backend;
 mod dataset;
 mod drift;
 mod gauges;
@@ -40,7 +37,7 @@ mod warmup;
 pub use service::Service;
 
 use audience::Audience;
-use dataset::Sources;
+use backend::{Backend, Embedded};
 use gauges::Gauges;
 
 /// How long calls under way on the sockets may take when the process ends.
@@ -87,36 +84,25 @@ impl MountProcess {
         RunDir::refuse_held(run_base, &config.mountpoint)?;
         preflight(config).await?;
         let claim = RunDir::claim(run_base, &config.mountpoint)?;
-        let dirs = CacheDirs::prepare(&config.cache, &config.dataset)?;
-        let sources = Sources::open(config, &dirs)?;
-        let reach = sources.probe().await?;
-        let store = open_store(&dirs, config.cache.policy).await?;
-        // Only now, so that what is plainly wrong is told in one line and nothing else.
-        tracing::info!(config = %config.summary(), "effective configuration");
-        let shown = sources.shown(reach, audience, cancel).await?;
-        let node = attach(&store, &shown.manifest, &sources, config.origin_timeout);
+        let (backend, shown) = Embedded::start(config, audience, cancel).await?;
+        let backend: Arc<dyn Backend> = Arc::new(backend);
         let endpoint =
             http::Endpoint::bind(config.metrics.as_ref(), claim.dir().metrics_socket()).await?;
         let control = control_server::bind(&claim.dir().control_socket())?;
-        let mount = mount(config, Arc::clone(&shown.manifest), Arc::clone(&node)).await?;
+        let mount = mount(config, Arc::clone(&shown.manifest), backend.cache()).await?;
         let (stop_sender, stop_requests) = mpsc::channel(8);
         let service = Arc::new(Service::new(service::Parts {
             mountpoint: config.mountpoint.clone(),
             run_dir: claim.dir().clone(),
             metrics: endpoint.as_ref().map(|found| found.address().to_owned()),
-            dirs,
-            node,
+            backend,
             mount,
-            sources,
             shown,
             stop: stop_sender,
         }));
         let stop = CancellationToken::new();
-        let measured: Vec<Arc<dyn Measured>> = vec![
-            Arc::clone(service.node()) as _,
-            Arc::clone(service.origin_stats()) as _,
-            Arc::new(Gauges::new(&service)),
-        ];
+        let mut measured = service.backend().measured();
+        measured.push(Arc::new(Gauges::new(&service)) as Arc<dyn Measured>);
         let sockets = Sockets {
             control: control_server::serve(control, Arc::clone(&service), stop.clone()),
             http: endpoint.map(|endpoint| endpoint.serve(measured, stop.clone())),
@@ -187,43 +173,14 @@ async fn preflight(config: &MountConfig) -> Result<(), Failure> {
     Ok(checked.map(drop)?)
 }
 
-async fn open_store(dirs: &CacheDirs, policy: Policy) -> Result<Arc<Store>, Failure> {
-    // Disk first: the page cache already is the memory above it. The memory tier takes
-    // what the disk cannot.
-    let disk = TierConfig::new(TierKind::Disk, &dirs.disk.dir, dirs.disk.quota);
-    let memory = dirs
-        .memory
-        .iter()
-        .map(|tier| TierConfig::new(TierKind::Memory, &tier.dir, tier.quota));
-    let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
-    config.policy = policy.into();
-    Ok(off_runtime(move || Store::open(config)).await??)
-}
-
-fn attach(
-    store: &Arc<Store>,
-    manifest: &Arc<Manifest>,
-    sources: &Sources,
-    origin_timeout: Duration,
-) -> Arc<NodeCache> {
-    let fill = FillConfig {
-        origin_timeout,
-        ..FillConfig::default()
-    };
-    let node = NodeCache::new(Arc::clone(store), fill, Handle::current());
-    node.attach(Arc::clone(manifest), sources.origins());
-    node
-}
-
 async fn mount(
     config: &MountConfig,
     manifest: Arc<Manifest>,
-    node: Arc<NodeCache>,
+    cache: Arc<dyn Cache>,
 ) -> Result<Mount, Failure> {
     let options = mount_options(&config.tree, &config.dataset.sources[0].url);
     let mountpoint = config.mountpoint.clone();
     let runtime = Handle::current();
-    let cache: Arc<dyn Cache> = node;
     let make = move || {
         let tree = Arc::new(DatasetFs::new(manifest, cache, &options));
         Mount::start(tree, &mountpoint, &options, runtime)

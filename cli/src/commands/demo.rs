@@ -161,8 +161,11 @@ async fn read(
     process: &MountProcess,
     samples: &Arc<Vec<Sample>>,
 ) -> Result<Pass, Failure> {
-    let origin = process.service().origin_stats();
-    let before = origin.bytes();
+    let origin_bytes = || async {
+        let status = process.service().status().await?;
+        Ok::<_, Failure>(status.origin.unwrap_or_default().bytes)
+    };
+    let before = origin_bytes().await?;
     let (mountpoint, samples) = (
         process.service().mountpoint().to_owned(),
         Arc::clone(samples),
@@ -173,7 +176,7 @@ async fn read(
         .map_err(|error| Failure::new(Exit::Failed, error))??;
     Ok(Pass {
         name,
-        origin_bytes: origin.bytes() - before,
+        origin_bytes: origin_bytes().await? - before,
         ..pass
     })
 }

@@ -12,6 +12,7 @@ use futures::future;
 use tokio_util::sync::CancellationToken;
 
 use super::audience::{Audience, Listed};
+use super::backend::Shown;
 use super::{off_runtime, versions};
 use crate::config::cache_dir::CacheDirs;
 use crate::config::{DatasetConfig, MountConfig};
@@ -37,15 +38,6 @@ pub(super) enum Reach {
     Reached,
     /// They do not answer, but an old listing is stored.
     Silent(Failure),
-}
-
-/// The version that a mount shows first.
-#[derive(Debug)]
-pub(super) struct Shown {
-    /// Its manifest.
-    pub manifest: Arc<Manifest>,
-    /// Whether it is an old one because the sources do not answer.
-    pub origin_unreachable: bool,
 }
 
 impl Sources {

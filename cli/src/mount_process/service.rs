@@ -4,22 +4,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use forebay_cache_server::node::NodeCache;
-use forebay_cache_server::origin::OriginStats;
-use forebay_core::cache::{Cache, CacheError};
+use forebay_core::cache::CacheError;
 use forebay_core::manifest::Manifest;
 use forebay_fuse_client::Mount;
 use forebay_proto::mount::v1::{
-    CacheUse, Drift, OriginUse, RefreshResponse, Skipped, SkippedObject, Source, StatusResponse,
-    StopResponse, Version, VersionsResponse,
+    Drift, RefreshResponse, Skipped, SkippedObject, Source, StatusResponse, StopResponse, Version,
+    VersionsResponse,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::audience::Nobody;
-use super::dataset::{Shown, Sources};
+use super::backend::{Backend, Shown};
 use super::{Ended, StopRequest, drift, off_runtime, unmount, versions};
-use crate::config::cache_dir::CacheDirs;
 use crate::exit::{Exit, Failure};
 use crate::rundir::{RunDir, State, StateSource};
 
@@ -31,10 +27,8 @@ pub(super) struct Parts {
     pub(super) mountpoint: PathBuf,
     pub(super) run_dir: RunDir,
     pub(super) metrics: Option<String>,
-    pub(super) dirs: CacheDirs,
-    pub(super) node: Arc<NodeCache>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) mount: Mount,
-    pub(super) sources: Sources,
     pub(super) shown: Shown,
     pub(super) stop: mpsc::Sender<StopRequest>,
 }
@@ -45,11 +39,9 @@ pub struct Service {
     mountpoint: PathBuf,
     run_dir: RunDir,
     metrics: Option<String>,
-    dirs: CacheDirs,
     started: (Instant, SystemTime),
-    node: Arc<NodeCache>,
+    backend: Arc<dyn Backend>,
     mount: Arc<Mount>,
-    sources: Sources,
     origin_unreachable: bool,
     current: RwLock<Arc<Manifest>>,
     drift: Mutex<Option<Drift>>,
@@ -65,13 +57,11 @@ impl Service {
             mountpoint: parts.mountpoint,
             run_dir: parts.run_dir,
             metrics: parts.metrics,
-            dirs: parts.dirs,
             started: (Instant::now(), SystemTime::now()),
-            node: parts.node,
+            backend: parts.backend,
             mount: Arc::new(parts.mount),
             current: RwLock::new(parts.shown.manifest),
             origin_unreachable: parts.shown.origin_unreachable,
-            sources: parts.sources,
             drift: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             stop: parts.stop,
@@ -84,14 +74,9 @@ impl Service {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The cache.
-    pub fn node(&self) -> &Arc<NodeCache> {
-        &self.node
-    }
-
-    /// What was asked of the origins.
-    pub fn origin_stats(&self) -> &Arc<OriginStats> {
-        self.sources.stats()
+    /// The cache, and what lies behind it.
+    pub(super) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
     }
 
     /// The mount.
@@ -115,13 +100,8 @@ impl Service {
     /// If the cache does not know the version, which would be a defect.
     pub async fn status(&self) -> Result<StatusResponse, Failure> {
         let manifest = self.current();
-        let census = self
-            .node
-            .census(manifest.version())
-            .await
-            .map_err(of_cache)?;
+        let report = self.backend.report(manifest.version()).await?;
         let totals = manifest.totals();
-        let store = self.node.store().stats();
         let drift = self
             .drift
             .lock()
@@ -134,28 +114,18 @@ impl Service {
             files: totals.files,
             directories: totals.directories,
             bytes: totals.bytes,
-            cached_bytes: census.bytes,
-            cached_files: census.files,
+            cached_bytes: report.cached_bytes,
+            cached_files: report.cached_files,
             skipped: Some(skipped(&manifest)),
             pid: std::process::id(),
-            origin: Some(origin_use(self.sources.stats())),
-            corrupt_chunks: store.corrupt_chunks,
+            origin: Some(report.origin),
+            corrupt_chunks: report.corrupt_chunks,
             uptime_seconds: self.started.0.elapsed().as_secs(),
-            cache: Some(self.cache_use(store.evicted_bytes)),
+            cache: Some(report.cache),
             drift,
             metrics: self.metrics.clone().unwrap_or_default(),
             origin_unreachable_at_mount: self.origin_unreachable,
         })
-    }
-
-    fn cache_use(&self, evicted_bytes: u64) -> CacheUse {
-        let usage = self.node.usage();
-        CacheUse {
-            dir: self.dirs.root.to_string_lossy().into_owned(),
-            capacity_bytes: usage.capacity_bytes,
-            used_bytes: usage.used_bytes,
-            evicted_bytes,
-        }
     }
 
     /// The stored versions, the one listed last first.
@@ -163,11 +133,11 @@ impl Service {
     /// # Errors
     /// If their directory cannot be read.
     pub async fn versions(&self) -> Result<VersionsResponse, Failure> {
-        let dir = self.sources.dir().to_owned();
+        let stored = self.backend.versions().await?;
         let current = self.current().version();
-        let describe = move || -> Result<Vec<Version>, versions::Error> {
+        let describe = move || {
             let mut described = Vec::new();
-            for stored in versions::all(&dir)? {
+            for stored in stored {
                 // A damaged one cannot be mounted; mounting it says why.
                 let Ok(manifest) = versions::open(&stored) else {
                     continue;
@@ -180,10 +150,10 @@ impl Service {
                     current: stored.version == current,
                 });
             }
-            Ok(described)
+            described
         };
         Ok(VersionsResponse {
-            versions: off_runtime(describe).await??,
+            versions: off_runtime(describe).await?,
         })
     }
 
@@ -194,9 +164,8 @@ impl Service {
     pub async fn refresh(&self) -> Result<RefreshResponse, Failure> {
         let _one_at_a_time = self.refreshing.lock().await;
         let old = self.current();
-        let new = self.sources.list(&Nobody, &self.ending).await?;
+        let new = self.backend.refresh(&self.ending).await?;
         if new.version() != old.version() {
-            self.node.attach(Arc::clone(&new), self.sources.origins());
             let (mount, shown) = (Arc::clone(&self.mount), Arc::clone(&new));
             off_runtime(move || mount.refresh(shown)).await??;
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
@@ -230,10 +199,7 @@ impl Service {
         self.ending.cancel();
         let mount = Arc::clone(&self.mount);
         let unmounted = off_runtime(move || unmount(&mount)).await;
-        self.node.shutdown().await;
-        if let Some(memory) = self.dirs.memory.clone() {
-            off_runtime(move || memory.remove_if_unused()).await?;
-        }
+        self.backend.end().await?;
         Ok(unmounted??)
     }
 
@@ -280,14 +246,6 @@ fn skipped(manifest: &Manifest) -> Skipped {
                 reason: object.reason.to_string(),
             })
             .collect(),
-    }
-}
-
-fn origin_use(stats: &OriginStats) -> OriginUse {
-    OriginUse {
-        requests: stats.requests(),
-        bytes: stats.bytes(),
-        errors: stats.errors_total(),
     }
 }
 

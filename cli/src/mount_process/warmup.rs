@@ -50,7 +50,7 @@ impl Service {
         let begun = Instant::now();
         let progress = WarmupProgress::default();
         let cancel = self.ending().child_token();
-        let warming = self.node().warmup(version, files, &progress, &cancel);
+        let warming = self.backend().warmup(version, files, &progress, &cancel);
         tokio::pin!(warming);
         let mut tick = tokio::time::interval(TELL_EVERY);
         let ended = loop {

@@ -1,0 +1,84 @@
+//! Where a mount gets its dataset and its bytes.
+//!
+//! Either the cache is in this process, with origins, credentials and tiers of its own,
+//! or it is the cache server of this machine and all of that is behind its socket. The
+//! rest of the mount does not know which.
+
+use std::fmt;
+use std::sync::Arc;
+
+use forebay_cache_server::node::{Summary, WarmupProgress};
+use forebay_core::cache::{Cache, CacheError};
+use forebay_core::manifest::{EntryId, Manifest, VersionId};
+use forebay_core::metric::Measured;
+use forebay_proto::mount::v1::{CacheUse, OriginUse};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::versions::Stored;
+use crate::exit::Failure;
+
+mod embedded;
+
+pub(super) use embedded::Embedded;
+
+/// The version that a mount shows first.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// Its manifest.
+    pub manifest: Arc<Manifest>,
+    /// Whether it is an old one because the sources do not answer.
+    pub origin_unreachable: bool,
+}
+
+/// What of a version is cached, where, and what it took.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    /// Bytes of the version that are cached.
+    pub cached_bytes: u64,
+    /// Files of the version of which every byte is.
+    pub cached_files: u64,
+    /// Chunks found wrong and dropped since the cache's process started.
+    pub corrupt_chunks: u64,
+    /// The cache and how full it is.
+    pub cache: CacheUse,
+    /// What was asked of the origins since the cache's process started.
+    pub origin: OriginUse,
+}
+
+/// The cache of a mount, with what lies behind it.
+pub(super) trait Backend: Send + Sync + fmt::Debug {
+    /// What is read from. It knows every version that this backend has returned.
+    fn cache(&self) -> Arc<dyn Cache>;
+
+    /// Lists the sources again and returns what they hold now.
+    ///
+    /// # Errors
+    /// [`Exit::Source`](crate::exit::Exit::Source) if they cannot be listed.
+    fn refresh<'a>(
+        &'a self,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Arc<Manifest>, Failure>>;
+
+    /// The stored versions, the one listed last first.
+    fn versions(&self) -> BoxFuture<'_, Result<Vec<Stored>, Failure>>;
+
+    /// What of `version` is cached.
+    fn report(&self, version: VersionId) -> BoxFuture<'_, Result<Report, Failure>>;
+
+    /// Brings `files` of a version into the cache and verifies them. Dropping the future
+    /// stops the work.
+    fn warmup<'a>(
+        &'a self,
+        version: VersionId,
+        files: &'a [EntryId],
+        progress: &'a WarmupProgress,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Summary, CacheError>>;
+
+    /// What is counted here and not by the mount.
+    fn measured(&self) -> Vec<Arc<dyn Measured>>;
+
+    /// Ends every wait and makes durable what is here. Nobody reads any more.
+    fn end(&self) -> BoxFuture<'_, Result<(), Failure>>;
+}
