@@ -81,3 +81,22 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     }
     String::from_utf8(done.stdout).with_context(|| format!("{program} printed no UTF-8"))
 }
+
+/// Runs `program` without a word; what it said is in the error if it fails, and what it
+/// printed is returned if it does not.
+pub(crate) fn quiet(program: &str, args: &[&str]) -> Result<String> {
+    let done = command(program, args)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start {program}"))?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!(
+            "`{program} {}` ended with {}: {}",
+            args.join(" "),
+            done.status,
+            said.trim()
+        );
+    }
+    String::from_utf8(done.stdout).with_context(|| format!("{program} printed no UTF-8"))
+}

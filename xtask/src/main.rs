@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod check;
+mod cluster;
 mod command;
 mod servers;
 mod show;
@@ -38,6 +39,9 @@ enum Task {
         #[arg(long)]
         only: Vec<String>,
     },
+    /// A real Kubernetes of several nodes on this machine, for the tests.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// The servers that the tests run against.
     #[command(subcommand)]
     Servers(Servers),
@@ -67,6 +71,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::check(),
         Task::Generate => check::generate(),
         Task::Show { name, only } => show::show(&name, &only),
+        Task::Cluster(task) => cluster::run(&task),
         Task::Servers(Servers::Install) => servers::install(),
     }
 }

@@ -19,9 +19,9 @@ use crate::command;
 const SEAWEEDFS: &str = "4.48";
 
 /// A Debian package and the programs that are looked for to tell that it is there.
-struct Package {
-    name: &'static str,
-    programs: &'static [&'static str],
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) programs: &'static [&'static str],
 }
 
 const PACKAGES: [Package; 6] = [
@@ -62,7 +62,8 @@ pub(crate) fn install_fuse() -> Result<()> {
     install_packages(&PACKAGES[..1])
 }
 
-fn install_packages(packages: &[Package]) -> Result<()> {
+/// Installs those of the packages whose programs are missing.
+pub(crate) fn install_packages(packages: &[Package]) -> Result<()> {
     let is_missing = |package: &&Package| !package.programs.iter().all(|program| found(program));
     let missing: Vec<_> = packages
         .iter()
@@ -224,7 +225,8 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-fn utf8(path: &Path) -> Result<&str> {
+/// A path for a command line.
+pub(crate) fn utf8(path: &Path) -> Result<&str> {
     path.to_str()
         .with_context(|| format!("{} is not UTF-8", path.display()))
 }
