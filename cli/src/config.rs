@@ -9,7 +9,9 @@ use forebay_cache_server::source::{self, Connection, SourceSpec};
 use crate::args::MountArgs;
 use crate::exit::{Exit, Failure};
 use crate::mountpoint;
-use crate::options::{MetricsAddr, Mode, MountOptions, Policy, SourceEntry, VersionPrefix};
+use crate::options::{
+    MetricsAddr, Mode, MountOptions, OpenMode, Policy, SourceEntry, VersionPrefix,
+};
 use crate::size::Size;
 use crate::telemetry::LogConfig;
 
@@ -98,6 +100,8 @@ pub struct TreeConfig {
     pub allow_other: bool,
     /// How far the kernel reads ahead.
     pub read_ahead: Size,
+    /// How files are opened.
+    pub open_mode: OpenMode,
 }
 
 /// Why there is no configuration.
@@ -202,6 +206,7 @@ impl MountConfig {
                 dir_mode: sure(said.dir_mode).0,
                 allow_other: sure(said.allow_other),
                 read_ahead: sure(said.read_ahead),
+                open_mode: sure(said.open_mode),
             },
             origin_timeout: sure(said.origin_timeout),
             metrics,
@@ -235,6 +240,7 @@ impl MountConfig {
             "dir-mode": Mode(self.tree.dir_mode),
             "allow-other": self.tree.allow_other,
             "read-ahead": self.tree.read_ahead,
+            "open-mode": self.tree.open_mode,
             "metrics": self.metrics,
             "daemon": self.daemon,
             "log-file": self.log.file,

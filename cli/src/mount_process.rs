@@ -197,6 +197,7 @@ fn mount_options(tree: &TreeConfig, dataset: &str) -> MountOptions {
         file_mode: tree.file_mode,
         dir_mode: tree.dir_mode,
         allow_other: tree.allow_other,
+        open_mode: tree.open_mode.into(),
         read_ahead_kb: u32::try_from(tree.read_ahead.0 / 1024).unwrap_or(u32::MAX),
         ..defaults
     }

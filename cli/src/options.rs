@@ -15,7 +15,7 @@ use crate::size::Size;
 mod value;
 
 pub use value::{
-    LogFormat, MetricsAddr, Mode, PartialConnection, Policy, SourceEntry, VersionPrefix,
+    LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, Policy, SourceEntry, VersionPrefix,
 };
 
 /// What can be said about a mount; `None` is what nobody said.
@@ -190,6 +190,15 @@ pub struct MountOptions {
         help_heading = "Tree"
     )]
     pub read_ahead: Option<Size>,
+    /// How files are opened; the choice and its reason are shown by `forebay status`.
+    #[arg(
+        long,
+        env = "FOREBAY_OPEN_MODE",
+        value_name = "MODE",
+        help_heading = "Tree"
+    )]
+    #[arg(value_enum)]
+    pub open_mode: Option<OpenMode>,
 
     /// Return when the mount is ready, and serve it from the background.
     #[arg(
@@ -241,7 +250,7 @@ pub struct MountOptions {
 
 /// The defaults that are the same on every machine, as they would stand in a config
 /// file; the others are said in the option's manual.
-pub const DEFAULTS: [(&str, &str); 11] = [
+pub const DEFAULTS: [(&str, &str); 12] = [
     ("path-style", "false"),
     ("anonymous", "false"),
     ("origin-timeout", "60s"),
@@ -253,6 +262,7 @@ pub const DEFAULTS: [(&str, &str); 11] = [
     ("allow-other", "false"),
     // What one FUSE request can carry with the kernel's usual limit of 256 pages.
     ("read-ahead", "1MiB"),
+    ("open-mode", "auto"),
     ("daemon", "false"),
     ("log-format", "text"),
 ];
@@ -323,6 +333,7 @@ impl MountOptions {
             dir_mode,
             allow_other,
             read_ahead,
+            open_mode,
             daemon,
             metrics,
             log_file,

@@ -112,6 +112,7 @@ metrics! {
     FUSE_WAITS = Counter "forebay_fuse_waiting_reads" [] "Read requests that had to wait for the cache to fetch";
     FUSE_WAIT_SECONDS = Counter "forebay_fuse_wait_seconds" [] "Time that read requests waited for the cache to fetch, in seconds";
     FUSE_ERRORS = Counter "forebay_fuse_errors" ["errno"] "Read requests answered with an error, by errno";
+    FUSE_OPENS = Counter "forebay_fuse_opens" ["read"] "Files opened, by how they are read: through the page cache (pages), past it (direct), or by the kernel from the cache's own file (passthrough)";
     FUSE_OPEN_HANDLES = Gauge "forebay_fuse_open_handles" [] "Open files";
 }
 

@@ -6,30 +6,40 @@
 //! An inode belongs to one version for ever. Only the root follows a refresh, so that a
 //! path that is walked down from it stays within one version.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use forebay_core::cache::Cache;
 use forebay_core::manifest::{Manifest, VersionId};
 
+use crate::open_mode::{Chosen, OpenMode, OpenModeChoice};
 use crate::options::MountOptions;
 use crate::stats::FuseStats;
 
 pub(crate) mod attr;
+mod direct;
 pub(crate) mod epoch;
 pub(crate) mod errno;
 pub(crate) mod error;
 pub(crate) mod handle;
+pub(crate) mod handle_log;
 pub(crate) mod inode;
+pub(crate) mod open;
 pub(crate) mod read;
 pub(crate) mod readdir;
+mod recent;
 pub(crate) mod refusal;
+pub(crate) mod uses;
 pub(crate) mod xattr;
 
 use attr::{Attributes, Ownership};
+use direct::DirectReads;
 use epoch::{Change, Epochs};
 use error::FsError;
 use handle::Handles;
+use handle_log::HandleLog;
 use inode::Inode;
+use recent::Recent;
+use uses::Uses;
 
 /// The longest name that Linux knows (NAME_MAX), in bytes.
 pub(crate) const NAME_MAX: u32 = 255;
@@ -44,6 +54,12 @@ pub struct DatasetFs {
     cache: Arc<dyn Cache>,
     ownership: Ownership,
     handles: Handles,
+    uses: Uses,
+    recent: Recent,
+    direct: DirectReads,
+    wanted_mode: OpenModeChoice,
+    inherited_mode: Option<OpenMode>,
+    chosen: OnceLock<Chosen>,
     stats: Arc<FuseStats>,
 }
 
@@ -65,9 +81,30 @@ impl DatasetFs {
             epochs: Epochs::new(manifest),
             cache,
             ownership: Ownership::new(options),
-            handles: Handles::new(),
+            handles: Handles::new(None),
+            uses: Uses::new(),
+            recent: Recent::new(),
+            direct: DirectReads::default(),
+            wanted_mode: options.open_mode,
+            inherited_mode: None,
+            chosen: OnceLock::new(),
             stats: Arc::default(),
         }
+    }
+
+    /// Writes open files down in `log`, and takes over those that an earlier process has
+    /// written there.
+    #[must_use]
+    pub fn with_handle_log(mut self, mut log: HandleLog) -> Self {
+        let found = log.take_found();
+        self.inherited_mode = found.mode;
+        self.handles = Handles::new(Some(log));
+        for (slot, record) in &found.records {
+            self.handles.restore(*slot, record);
+            self.uses.restore(record.inode, record.backing);
+            self.stats.restored();
+        }
+        self
     }
 
     /// The version that new look-ups see.

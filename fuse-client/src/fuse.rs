@@ -18,12 +18,15 @@ use fuser::{
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::fs::error::FsError;
+use crate::fs::handle::How;
+use crate::fs::open::Opened;
 use crate::fs::read::Read;
 use crate::fs::xattr::{self, XattrAnswer};
 use crate::fs::{NAME_MAX, STATFS_BLOCK};
+use crate::open_mode::{Offer, OpenMode};
 
 mod convert;
 mod server;
@@ -42,7 +45,7 @@ const TTL: Duration = Duration::from_secs(u32::MAX as u64);
 const GENERATION: Generation = Generation(0);
 
 /// What makes the mount faster where the kernel has it, and is not missed elsewhere.
-const WANTED: [InitFlags; 4] = [
+const WANTED: [InitFlags; 5] = [
     // A directory's attributes come with its listing, for those who stat it.
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -50,7 +53,17 @@ const WANTED: [InitFlags; 4] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     // The parts of one large direct read are under way together.
     InitFlags::FUSE_ASYNC_DIO,
+    // A file that is read past the page cache can be mapped all the same.
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
 ];
+
+/// How many file systems the kernel may find stacked below a backing file: none, so that
+/// this one can itself be the lower one of an overlay.
+const STACK_DEPTH: u32 = 1;
+
+/// Cached pages stay valid from one open to the next, and a close has nothing to write
+/// back.
+const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 
 fn answer_xattr(value: Result<impl AsRef<[u8]>, Errno>, room: u32, reply: ReplyXattr) {
     let value = match value {
@@ -64,12 +77,42 @@ fn answer_xattr(value: Result<impl AsRef<[u8]>, Errno>, room: u32, reply: ReplyX
     }
 }
 
+fn answer_open(opened: Opened, reply: ReplyOpen) {
+    let handle = FileHandle(opened.handle);
+    match opened.how {
+        How::Pages => reply.opened(handle, OPENED),
+        How::Direct => reply.opened(handle, OPENED | FopenFlags::FOPEN_DIRECT_IO),
+        How::Passthrough(number) => {
+            #[expect(unsafe_code, reason = "fuser cannot know the number to be valid")]
+            // SAFETY: the number was registered on this connection and stays so until the
+            // last file that is open with it is closed, of which this one is the newest.
+            let backing = unsafe { reply.wrap_backing(number.0) };
+            // The kernel takes no other flag here: the mounted file has no pages to keep.
+            reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing);
+            // Dropping it would take the number back.
+            backing.into_raw();
+        }
+    }
+}
+
 impl Filesystem for Server {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         for capability in WANTED {
             if config.add_capabilities(capability).is_err() {
                 debug!(?capability, "kernel is without a capability");
             }
+        }
+        let offered = config.capabilities();
+        let offer = Offer {
+            passthrough: offered.contains(InitFlags::FUSE_PASSTHROUGH),
+            no_open: offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT),
+        };
+        let chosen = self.fs().choose_open_mode(offer);
+        info!(open_mode = %chosen.mode, reason = chosen.reason, "how files are opened");
+        if chosen.mode == OpenMode::Passthrough {
+            // It was offered, or it would not have been chosen; a depth of 1 is valid.
+            let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
+            let _ = config.set_max_stack_depth(STACK_DEPTH);
         }
         // Both take anything but 0.
         let background = self.max_background.max(1);
@@ -97,6 +140,10 @@ impl Filesystem for Server {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
+        if self.fs().never_asked_at_open() {
+            // The kernel takes this for the answer to every open to come.
+            return reply.error(Errno::ENOSYS);
+        }
         let service = Arc::clone(&self.service);
         let work = async move { service.fs.open(inode(ino)).await };
         self.answer(
@@ -104,12 +151,7 @@ impl Filesystem for Server {
             requester(request),
             work,
             |opened| match opened {
-                // Cached pages stay valid from one open to the next, and a close has nothing
-                // to write back.
-                Ok(handle) => reply.opened(
-                    FileHandle(handle),
-                    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-                ),
+                Ok(opened) => answer_open(opened, reply),
                 Err(errno) => reply.error(errno),
             },
         );
@@ -168,7 +210,8 @@ impl Filesystem for Server {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        // There is never anything to write back, in any mode: the kernel need not ask.
+        reply.error(Errno::ENOSYS);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {

@@ -9,7 +9,9 @@ mod buffer;
 mod fs;
 mod fuse;
 mod log_limit;
+mod open_mode;
 mod options;
+mod passthrough;
 mod prefetch;
 mod session;
 mod stats;
@@ -27,6 +29,8 @@ mod memory_cache;
 mod mounted;
 
 pub use fs::DatasetFs;
+pub use fs::handle_log::HandleLog;
+pub use open_mode::{Chosen, OpenMode, OpenModeChoice};
 pub use options::MountOptions;
 pub use session::{
     Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, preflight, unmount,

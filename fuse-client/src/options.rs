@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
+use crate::open_mode::OpenModeChoice;
+
 /// The options of one mount.
 ///
 /// `Default` gives a mount that only the mounting user sees, owned by that user.
@@ -27,6 +29,8 @@ pub struct MountOptions {
     pub threads: usize,
     /// The kernel's readahead for this mount, in KiB. Default: 1024.
     pub read_ahead_kb: u32,
+    /// How files are opened. Default: as the dataset's sizes suggest.
+    pub open_mode: OpenModeChoice,
     /// How many readahead requests the kernel keeps in flight. Default: 64.
     pub max_background: u16,
 }
@@ -55,6 +59,7 @@ impl Default for MountOptions {
             allow_other: false,
             threads: cores.clamp(2, MOST_THREADS),
             read_ahead_kb: READ_AHEAD_KB,
+            open_mode: OpenModeChoice::Auto,
             max_background: MAX_BACKGROUND,
         }
     }

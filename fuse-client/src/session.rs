@@ -10,6 +10,7 @@
 //! read from the mount table instead.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -27,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::fs::DatasetFs;
 use crate::fuse::Server;
 use crate::options::MountOptions;
+use crate::passthrough::Device;
 
 mod config;
 mod error;
@@ -129,6 +131,9 @@ impl Mount {
         let device = device.ok_or_else(|| MountError::NotMounted {
             mountpoint: mountpoint.clone(),
         })?;
+        let connection = session.as_fd().try_clone_to_owned();
+        let connection = connection.map_err(system("serve"))?;
+        fs.attach_backings(Box::new(Device::new(connection)));
         readahead::set(&device, options.read_ahead_kb);
         let ended = serve(session).map_err(system("serve"))?;
         info!(mountpoint = %mountpoint.display(), version = %fs.version(), "mounted");

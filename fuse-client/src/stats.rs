@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use forebay_core::ErrorKind;
 
 use crate::fs::errno;
+use crate::fs::handle::How;
 
 /// The errors that a read can end in, with the names that metrics give them.
 const ERRNOS: [(i32, &str); 8] = [
@@ -19,6 +20,17 @@ const ERRNOS: [(i32, &str); 8] = [
     (errno::ESTALE, "ESTALE"),
 ];
 
+/// How files are read, with the names that metrics give it.
+const OPENS: [&str; 3] = ["pages", "direct", "passthrough"];
+
+fn named(names: &[&'static str], counters: &[AtomicU64]) -> Vec<(&'static str, u64)> {
+    let counts = counters
+        .iter()
+        .map(|counter| counter.load(Ordering::Relaxed));
+    let all = names.iter().copied().zip(counts);
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
 /// Counters of one mount, since it was made.
 #[derive(Debug, Default)]
 pub struct FuseStats {
@@ -28,6 +40,7 @@ pub struct FuseStats {
     waiting: AtomicI64,
     wait_nanos: AtomicU64,
     open_handles: AtomicI64,
+    opens: [AtomicU64; OPENS.len()],
     errors: [AtomicU64; ERRNOS.len()],
 }
 
@@ -46,6 +59,9 @@ pub struct FuseSnapshot {
     pub waited: Duration,
     /// Open files.
     pub open_handles: u64,
+    /// Files opened: how they are read and how many; those that never happened are left
+    /// out.
+    pub opens: Vec<(&'static str, u64)>,
     /// Read requests answered with an error: the errno's name and how many; those that
     /// never happened are left out.
     pub errors: Vec<(&'static str, u64)>,
@@ -78,10 +94,8 @@ impl FuseStats {
             waiting: level(&self.waiting),
             waited: Duration::from_nanos(load(&self.wait_nanos)),
             open_handles: level(&self.open_handles),
-            errors: (ERRNOS.iter().zip(&self.errors))
-                .map(|((_, name), counter)| (*name, load(counter)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
+            opens: named(&OPENS, &self.opens),
+            errors: named(&ERRNOS.map(|(_, name)| name), &self.errors),
         }
     }
 
@@ -102,7 +116,18 @@ impl FuseStats {
         }
     }
 
-    pub(crate) fn opened(&self) {
+    pub(crate) fn opened(&self, how: How) {
+        self.open_handles.fetch_add(1, Ordering::Relaxed);
+        let index = match how {
+            How::Pages => 0,
+            How::Direct => 1,
+            How::Passthrough(_) => 2,
+        };
+        self.opens[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a file that an earlier process opened.
+    pub(crate) fn restored(&self) {
         self.open_handles.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 #[expect(dead_code, reason = "each test program needs a part of it")]
 mod memory_cache;
 #[path = "support/mounted.rs"]
+#[expect(dead_code, reason = "each test program needs a part of it")]
 mod mounted;
 
 use memory_cache::Serve;

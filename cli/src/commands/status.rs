@@ -88,6 +88,10 @@ fn describe(status: &StatusResponse) -> String {
         ));
     }
     fields.extend(cache(status).map(|text| ("cache", text)));
+    if !status.open_mode.is_empty() {
+        let text = format!("{} ({})", status.open_mode, status.open_mode_reason);
+        fields.push(("open mode", text));
+    }
     if let Some(drift) = &status.drift {
         let (added, removed) = (count(drift.added), count(drift.removed));
         let changed = count(drift.changed);
@@ -203,6 +207,8 @@ mod tests {
                 ..Drift::default()
             }),
             metrics: String::new(),
+            open_mode: "no-open".into(),
+            open_mode_reason: "small files".into(),
             origin_unreachable_at_mount: false,
         }
     }

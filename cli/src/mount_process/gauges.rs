@@ -40,6 +40,9 @@ impl Measured for Gauges {
             wait_seconds,
             Reading::plain(&metric::FUSE_OPEN_HANDLES, fuse.open_handles),
         ];
+        let opens = fuse.opens.into_iter();
+        readings
+            .extend(opens.map(|(read, count)| Reading::labelled(&metric::FUSE_OPENS, read, count)));
         let errors = fuse.errors.into_iter();
         readings.extend(
             errors.map(|(errno, count)| Reading::labelled(&metric::FUSE_ERRORS, errno, count)),

@@ -102,6 +102,7 @@ impl Service {
         let manifest = self.current();
         let report = self.backend.report(manifest.version()).await?;
         let totals = manifest.totals();
+        let open_mode = self.mount.fs().open_mode_chosen();
         let drift = self
             .drift
             .lock()
@@ -125,6 +126,8 @@ impl Service {
             drift,
             metrics: self.metrics.clone().unwrap_or_default(),
             origin_unreachable_at_mount: self.origin_unreachable,
+            open_mode: open_mode.map_or_else(String::new, |chosen| chosen.mode.to_string()),
+            open_mode_reason: open_mode.map_or_else(String::new, |chosen| chosen.reason.clone()),
         })
     }
 

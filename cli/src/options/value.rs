@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use forebay_cache_server::eviction::PolicyKind;
+use forebay_fuse_client::{self as fuse, OpenModeChoice};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -120,6 +121,32 @@ impl From<Policy> for PolicyKind {
         match policy {
             Policy::S3Fifo => Self::S3Fifo,
             Policy::Lru => Self::Lru,
+        }
+    }
+}
+
+/// How files are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenMode {
+    /// What suits the sizes of the dataset's files and the kernel.
+    Auto,
+    /// The kernel reads files that are complete in the cache by itself; for large files.
+    /// Needs Linux 6.9 and CAP_SYS_ADMIN.
+    Passthrough,
+    /// The kernel opens files without asking; for small files.
+    NoOpen,
+    /// The kernel asks at each open, and at each read that is not in its page cache.
+    Plain,
+}
+
+impl From<OpenMode> for OpenModeChoice {
+    fn from(mode: OpenMode) -> Self {
+        match mode {
+            OpenMode::Auto => Self::Auto,
+            OpenMode::Passthrough => Self::Fixed(fuse::OpenMode::Passthrough),
+            OpenMode::NoOpen => Self::Fixed(fuse::OpenMode::NoOpen),
+            OpenMode::Plain => Self::Fixed(fuse::OpenMode::Plain),
         }
     }
 }

@@ -135,6 +135,12 @@ impl Epochs {
             == 1
     }
 
+    /// The version that came first.
+    pub(crate) fn first(&self) -> Arc<Manifest> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&state.versions[0])
+    }
+
     /// The versions in the order in which they came, and the current one.
     pub(crate) fn versions(&self) -> (Vec<VersionId>, VersionId) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ pub(crate) const EBUSY: i32 = 16;
 pub(crate) const ENOTDIR: i32 = 20;
 pub(crate) const EISDIR: i32 = 21;
 pub(crate) const EINVAL: i32 = 22;
+pub(crate) const ENFILE: i32 = 23;
 pub(crate) const ERANGE: i32 = 34;
 pub(crate) const ENAMETOOLONG: i32 = 36;
 pub(crate) const ENODATA: i32 = 61;

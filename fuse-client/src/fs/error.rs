@@ -44,6 +44,9 @@ pub(crate) enum FsError {
     /// The cache's file could not be read.
     #[error("read bytes {range} of the cached file")]
     Backing { range: ByteRange, source: io::Error },
+    /// The open file could not be written down for a successor.
+    #[error("write down an open file")]
+    HandleLog { source: io::Error },
     /// The reader is being killed.
     #[error("the reader was killed while it waited")]
     ReaderKilled,
@@ -65,6 +68,7 @@ impl FsError {
             Self::BufferTooSmall => errno::ERANGE,
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.errno(),
             Self::ShortBacking { .. } | Self::Backing { .. } | Self::Stopping => errno::EIO,
+            Self::HandleLog { .. } => errno::ENFILE,
             Self::ReaderKilled => errno::EINTR,
         }
     }
@@ -75,6 +79,7 @@ impl FsError {
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.as_str(),
             Self::UnknownInode { .. } => "unknown_inode",
             Self::ShortBacking { .. } | Self::Backing { .. } => "backing",
+            Self::HandleLog { .. } => "handle_log",
             Self::NoSuchEntry
             | Self::NameTooLong
             | Self::NotADirectory { .. }
@@ -98,7 +103,9 @@ impl FsError {
             | Self::RefusedBefore(_)
             | Self::ReaderKilled
             | Self::Stopping => Gravity::Ordinary,
-            Self::UnknownInode { .. } | Self::Cache(_) => Gravity::Unexpected,
+            Self::UnknownInode { .. } | Self::Cache(_) | Self::HandleLog { .. } => {
+                Gravity::Unexpected
+            }
             Self::ShortBacking { .. } | Self::Backing { .. } => Gravity::Broken,
         }
     }

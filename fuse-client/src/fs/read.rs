@@ -1,4 +1,4 @@
-//! Open files and reads.
+//! Reads.
 //!
 //! A read has two halves. [`DatasetFs::begin_read`] runs where the kernel's request
 //! arrives and never waits: bytes that are in the cache are answered from there. What is
@@ -9,15 +9,19 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use forebay_core::ByteRange;
-use forebay_core::cache::{Availability, Backing, FileRef};
+use forebay_core::cache::{Availability, Backing, FileRef, Lease};
 use forebay_core::manifest::Kind;
 use futures::FutureExt;
 
 use super::DatasetFs;
 use super::error::FsError;
-use super::handle::OpenFile;
+use super::handle::{How, OpenFile};
 use super::inode::Inode;
 use crate::buffer;
+use crate::open_mode::OpenMode;
+
+/// Files of this size and less are read with one request, readahead included.
+const ONE_REQUEST: u64 = 1 << 20;
 
 /// How the bytes of a read get to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,24 +63,6 @@ pub(crate) struct PendingRead {
 }
 
 impl DatasetFs {
-    /// Opens a file and returns its handle.
-    ///
-    /// # Errors
-    /// [`FsError::IsADirectory`], [`FsError::UnknownInode`], and what the cache says.
-    pub(crate) async fn open(&self, inode: Inode) -> Result<u64, FsError> {
-        let file = self.lease(inode).await?;
-        self.stats.opened();
-        Ok(self.handles.insert(file))
-    }
-
-    /// Forgets an open file. A handle that is unknown is no error: another process may
-    /// have given it out.
-    pub(crate) fn release(&self, inode: Inode, handle: u64) {
-        if self.handles.remove(handle, inode).is_some() {
-            self.stats.released();
-        }
-    }
-
     /// Begins to read `len` bytes at `offset`, or as many as the file has there. Never
     /// waits.
     ///
@@ -96,8 +82,8 @@ impl DatasetFs {
         let range = ByteRange::at(offset, len.into());
         let file = match self.handles.get(handle, inode) {
             Some(file) => file,
-            None => match self.lease(inode).now_or_never() {
-                Some(leased) => Arc::new(leased?),
+            None => match self.unopened(inode).now_or_never() {
+                Some(found) => found?,
                 None => {
                     return Ok(Read::Pending(PendingRead {
                         inode,
@@ -112,6 +98,13 @@ impl DatasetFs {
         if range.is_empty() {
             return Ok(Read::Nothing);
         }
+        let through = match file.how {
+            How::Direct => {
+                self.direct.observe(range.len());
+                Through::Nothing
+            }
+            How::Pages | How::Passthrough(_) => through,
+        };
         let ready = self.cache.ready(&file.lease, range);
         if ready.is_none()
             && through == Through::Pages
@@ -148,7 +141,7 @@ impl DatasetFs {
     ) -> Result<Option<Readable>, FsError> {
         let file = match pending.file {
             Some(file) => file,
-            None => Arc::new(self.lease(pending.inode).await?),
+            None => self.unopened(pending.inode).await?,
         };
         let range = pending.range.clamp_to(file.lease.size);
         if range.is_empty() {
@@ -159,6 +152,7 @@ impl DatasetFs {
             && pending.through == Through::Pages
         {
             file.refused(range, error);
+            self.remember(&file);
         }
         let availability = ensured?;
         Ok(Some(Readable {
@@ -168,7 +162,27 @@ impl DatasetFs {
         }))
     }
 
-    async fn lease(&self, inode: Inode) -> Result<OpenFile, FsError> {
+    /// The file behind an inode that is read without a handle of this process.
+    async fn unopened(&self, inode: Inode) -> Result<Arc<OpenFile>, FsError> {
+        if let Some(file) = self.recent.get(inode) {
+            return Ok(file);
+        }
+        let lease = self.lease(inode).await?;
+        let file = Arc::new(OpenFile::new(inode, lease, How::Pages));
+        if file.lease.size > ONE_REQUEST {
+            self.remember(&file);
+        }
+        Ok(file)
+    }
+
+    /// Keeps what is known of a file until its next request, where no handle does.
+    fn remember(&self, file: &Arc<OpenFile>) {
+        if self.open_mode() == OpenMode::NoOpen {
+            self.recent.note(file);
+        }
+    }
+
+    pub(super) async fn lease(&self, inode: Inode) -> Result<Lease, FsError> {
         let node = self.epochs.node(inode)?;
         match node.manifest.attr(node.entry).map(|attr| attr.kind) {
             Some(Kind::File) => {}
@@ -179,7 +193,7 @@ impl DatasetFs {
             version: node.manifest.version(),
             entry: node.entry,
         };
-        Ok(OpenFile::new(inode, self.cache.lease(file).await?))
+        Ok(self.cache.lease(file).await?)
     }
 
     fn look_ahead(&self, file: &OpenFile, range: ByteRange) {

@@ -39,6 +39,7 @@ fn open(fs: &DatasetFs, inode: Inode) -> u64 {
         .now_or_never()
         .expect("leases are ready at once")
         .expect("opens")
+        .handle
 }
 
 /// Reads as the kernel would, waiting for what is not there.

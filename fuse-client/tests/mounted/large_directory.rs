@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
-use forebay_fuse_client::MountOptions;
-
 use crate::memory_cache::Fixture;
-use crate::mounted::Mounted;
+use crate::mounted::{Mounted, options};
 
 const ENTRIES: usize = 100_000;
 
@@ -15,7 +13,7 @@ fn a_directory_of_100_000_entries_is_listed_whole_cold_and_cached() {
     let names: Vec<String> = (0..ENTRIES).map(|n| format!("shard-{n:08}.tar")).collect();
     let fixture = Fixture::new();
     let manifest = fixture.manifest(names.iter().map(|name| (name.as_bytes(), &b"12345"[..])));
-    let mounted = Mounted::with(fixture, manifest, &MountOptions::default());
+    let mounted = Mounted::with(fixture, manifest, &options());
     let expected: HashSet<&str> = names.iter().map(String::as_str).collect();
     for _ in 0..2 {
         let mut listed = HashSet::with_capacity(ENTRIES);

@@ -9,6 +9,7 @@ mod memory_cache;
 mod mounted;
 
 mod large_directory;
+mod open_modes;
 mod read_only;
 mod reading;
 mod refresh;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forebay_fuse_client::{MountOptions, Refreshed};
+use forebay_fuse_client::Refreshed;
 
 use crate::memory_cache::{Fixture, Serve};
-use crate::mounted::Mounted;
+use crate::mounted::{Mounted, options};
 
 const OLD: &[(&str, &[u8])] = &[
     ("changed", b"old bytes"),
@@ -179,7 +179,7 @@ fn a_listing_of_the_root_that_has_begun_stays_with_its_version() {
     let listed =
         |names: &[String]| fixture.manifest(names.iter().map(|name| (name.as_bytes(), &b""[..])));
     let (old_version, new_version) = (listed(&old), listed(&new));
-    let mounted = Mounted::with(fixture, old_version, &MountOptions::default());
+    let mounted = Mounted::with(fixture, old_version, &options());
     let mut listing = fs::read_dir(mounted.mount.mountpoint()).unwrap();
     let first = listing.next().unwrap().unwrap();
     // Whoever looks up what it lists gets the attributes along with the listing.

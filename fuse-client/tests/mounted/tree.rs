@@ -11,7 +11,7 @@ use std::path::Path;
 use forebay_fuse_client::{MountOptions, mount_at};
 
 use crate::memory_cache::{Fixture, MODIFIED};
-use crate::mounted::Mounted;
+use crate::mounted::{Mounted, options};
 
 /// Every path below `dir`, with the size of files.
 fn walk(dir: &Path) -> BTreeMap<Vec<u8>, Option<u64>> {
@@ -74,7 +74,7 @@ fn odd_names_are_listed_and_found_as_they_are() {
     let fixture = Fixture::new();
     let files: Vec<(&[u8], &[u8])> = names.iter().map(|name| (*name, *name)).collect();
     let manifest = fixture.version(&files);
-    let mounted = Mounted::with(fixture, manifest, &MountOptions::default());
+    let mounted = Mounted::with(fixture, manifest, &options());
     let listed = walk(mounted.mount.mountpoint());
     assert_eq!(listed.len(), names.len());
     for name in names {
@@ -99,7 +99,7 @@ fn keys_that_are_no_paths_have_the_names_that_were_made_up_for_them() {
         (b"nul\0byte", b""),
     ];
     let manifest = fixture.manifest(objects.into_iter());
-    let mounted = Mounted::with(fixture, manifest, &MountOptions::default());
+    let mounted = Mounted::with(fixture, manifest, &options());
     let expected: BTreeMap<Vec<u8>, Option<u64>> = [
         ("a", None),
         ("a.forebay-object", Some(1)),
@@ -151,7 +151,7 @@ fn attributes_are_those_of_the_listing_and_the_options() {
         gid: 2345,
         file_mode: 0o640,
         dir_mode: 0o750,
-        ..MountOptions::default()
+        ..options()
     };
     let mounted = Mounted::with(fixture, manifest, &options);
     let file = fs::metadata(mounted.path("dir/file")).unwrap();
@@ -215,7 +215,7 @@ fn the_mount_table_says_what_is_mounted() {
     let manifest = fixture.version(&[("a", b"")]);
     let options = MountOptions {
         dataset: "my,data".to_owned(),
-        ..MountOptions::default()
+        ..options()
     };
     let mounted = Mounted::with(fixture, manifest, &options);
     let entry = mount_at(mounted.mount.mountpoint()).unwrap().unwrap();

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use forebay_core::manifest::Manifest;
-use forebay_fuse_client::{DatasetFs, Mount, MountOptions, Unmount, unmount};
+use forebay_fuse_client::{
+    DatasetFs, Mount, MountOptions, OpenMode, OpenModeChoice, Unmount, unmount,
+};
 use tokio::runtime::Runtime;
 
 use crate::memory_cache::Fixture;
@@ -35,7 +37,18 @@ impl Mounted {
     pub(crate) fn new(files: &[(&str, &[u8])]) -> Self {
         let fixture = Fixture::new();
         let manifest = fixture.version(files);
-        Self::with(fixture, manifest, &MountOptions::default())
+        Self::with(fixture, manifest, &options())
+    }
+
+    /// Mounts these paths and contents with this open mode.
+    pub(crate) fn in_mode(mode: OpenMode, files: &[(&str, &[u8])]) -> Self {
+        let fixture = Fixture::new();
+        let manifest = fixture.version(files);
+        let options = MountOptions {
+            open_mode: OpenModeChoice::Fixed(mode),
+            ..MountOptions::default()
+        };
+        Self::with(fixture, manifest, &options)
     }
 
     /// Mounts a version of `fixture`.
@@ -74,6 +87,22 @@ impl Mounted {
         });
     }
 }
+
+/// The variable that names the open mode of the mounts whose tests do not choose one.
+pub(crate) const OPEN_MODE: &str = "FOREBAY_TEST_OPEN_MODE";
+
+/// The options of a mount whose test does not care for them.
+pub(crate) fn options() -> MountOptions {
+    let named = std::env::var(OPEN_MODE).unwrap_or_else(|_| OpenMode::Plain.to_string());
+    let mode = MODES.into_iter().find(|mode| mode.as_str() == named);
+    MountOptions {
+        open_mode: OpenModeChoice::Fixed(mode.expect("the variable names an open mode")),
+        ..MountOptions::default()
+    }
+}
+
+/// Every open mode.
+pub(crate) const MODES: [OpenMode; 3] = [OpenMode::Plain, OpenMode::Passthrough, OpenMode::NoOpen];
 
 /// Waits for a condition that should soon hold.
 pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
