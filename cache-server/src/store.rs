@@ -3,9 +3,10 @@
 //! # Mechanics
 //! A store has **tiers**: directories with a quota, on a disk or on a tmpfs. An object
 //! lies in one tier, as one sparse file of the object's full size, so that a complete
-//! one can be handed to the kernel as it is. Its chunks come in any order. What is here
-//! is told by two bits a chunk in memory ([`ChunkState`]) and by the tier's journal
-//! on disk, with a CRC32C for each chunk.
+//! one can be handed to the kernel as it is. Its chunks come in any order, and chunks of
+//! large objects page by page where they are read so. What is here is told by two bits a
+//! chunk in memory ([`ChunkState`]), by the extents of chunks that are partly here, and by
+//! the tier's journal on disk, with a CRC32C for each chunk and each extent.
 //!
 //! A new object goes to the first tier that can take it; where that one is full of
 //! objects in use, out of space, read-only or broken, the next one is asked. When all
@@ -44,11 +45,13 @@ mod data;
 mod directory;
 mod dirty;
 mod error;
+mod extents;
 mod flusher;
 mod index;
 mod journal;
 mod lease;
 mod object;
+mod pages;
 mod room;
 mod stats;
 #[cfg(test)]
@@ -66,7 +69,7 @@ use index::Index;
 use journal::BootId;
 use object::{Object, Place};
 use stats::{Counters, add};
-use tier::{NewChunk, Refusal, Tier};
+use tier::{NewBytes, Refusal, Tier};
 
 /// The tiers of one node and what lies in them.
 pub struct Store {
@@ -206,13 +209,13 @@ impl Store {
         self.shared.tier_of(object)?.open_file(object)
     }
 
-    fn write(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> Result<(), WriteError> {
+    fn write(&self, object: &Arc<Object>, new: &NewBytes<'_>) -> Result<(), WriteError> {
         let closed = self
             .shared
             .closed
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        if !*closed && self.shared.write(object, chunk) {
+        if !*closed && self.shared.write(object, new) {
             return Ok(());
         }
         add(&self.shared.counters.full_writes, 1);
@@ -265,9 +268,9 @@ impl Shared {
         }
     }
 
-    /// Writes a chunk to the tier that has the object, or else to the first that takes
+    /// Writes bytes to the tier that has the object, or else to the first that takes
     /// it; false if none does.
-    fn write(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> bool {
+    fn write(&self, object: &Arc<Object>, new: &NewBytes<'_>) -> bool {
         let mut candidate = 0;
         // An object is moved only before its first chunk has arrived. With other writers
         // at it, that can happen to this one once for each tier.
@@ -280,7 +283,7 @@ impl Shared {
             let Some(tier) = self.tiers.get(number) else {
                 return false;
             };
-            match tier.write(object, chunk) {
+            match tier.write(object, new) {
                 Ok(()) => return true,
                 Err(Refusal::Moved) => {}
                 Err(Refusal::NoRoom) if object.place() == Place::Nowhere => candidate = number + 1,

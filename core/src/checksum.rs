@@ -16,9 +16,26 @@ pub fn crc32c_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     digest.finalize() as u32
 }
 
+/// The CRC32C of two byte strings one behind the other, from the CRC32C of each and the
+/// length of the second. The bytes themselves are not needed.
+pub fn crc32c_joined(first: u32, second: u32, second_len: u64) -> u32 {
+    let algorithm = CrcAlgorithm::Crc32Iscsi;
+    crc_fast::checksum_combine(algorithm, first.into(), second.into(), second_len) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checksums_join_like_their_bytes() {
+        let bytes: Vec<u8> = (0..5000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+        for cut in [0, 1, 4096, 4999, 5000] {
+            let (first, second) = bytes.split_at(cut);
+            let joined = crc32c_joined(crc32c(first), crc32c(second), second.len() as u64);
+            assert_eq!(joined, crc32c(&bytes), "cut at {cut}");
+        }
+    }
 
     #[test]
     fn the_check_value_of_the_catalogue_is_met() {

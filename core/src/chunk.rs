@@ -5,6 +5,10 @@ use crate::ByteRange;
 /// Bytes of one chunk; only the last chunk of an object is shorter.
 pub const CHUNK_SIZE: u64 = 1 << 20;
 
+/// Bytes of one page: what a chunk that is only partly there is made of. Pages of the
+/// kernel's page cache have this size, and blocks of common file systems.
+pub const PAGE_SIZE: u64 = 4096;
+
 /// The number of chunks in an object of `size` bytes; 0 for an empty object.
 ///
 /// A 64-bit size yields fewer than 2^44 chunks. Objects of interest (5 TB and less)
@@ -27,9 +31,26 @@ pub fn range(index: u64, size: u64) -> ByteRange {
     ByteRange::at(index * CHUNK_SIZE, CHUNK_SIZE).clamp_to(size)
 }
 
+/// `range` widened to whole pages, as far as an object of `size` bytes has them.
+pub fn pages_around(range: ByteRange, size: u64) -> ByteRange {
+    let start = range.start() / PAGE_SIZE * PAGE_SIZE;
+    let end = range.end().div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE);
+    ByteRange::new(start, end).clamp_to(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_widened_to_pages_within_the_object() {
+        let around = |start, end| pages_around(ByteRange::new(start, end), 10_000);
+        assert_eq!(around(0, 1), ByteRange::new(0, 4096));
+        assert_eq!(around(4095, 4097), ByteRange::new(0, 8192));
+        assert_eq!(around(4096, 8192), ByteRange::new(4096, 8192));
+        assert_eq!(around(9_000, 10_000), ByteRange::new(8192, 10_000));
+        assert!(around(u64::MAX - 1, u64::MAX).is_empty());
+    }
 
     #[test]
     fn chunks_tile_the_object() {

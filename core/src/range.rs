@@ -46,6 +46,11 @@ impl ByteRange {
         self.start == self.end
     }
 
+    /// The bytes that are in both ranges; empty if there are none.
+    pub fn intersect(self, other: Self) -> Self {
+        Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
     /// The part of the range that lies within an object of `size` bytes.
     pub fn clamp_to(self, size: u64) -> Self {
         Self::new(self.start.min(size), self.end.min(size))
@@ -67,6 +72,15 @@ mod tests {
         assert_eq!(ByteRange::at(90, 20).clamp_to(100), ByteRange::new(90, 100));
         assert!(ByteRange::at(100, 20).clamp_to(100).is_empty());
         assert!(ByteRange::at(500, 20).clamp_to(100).is_empty());
+    }
+
+    #[test]
+    fn ranges_have_in_common_what_lies_in_both() {
+        let range = ByteRange::new(10, 20);
+        assert_eq!(range.intersect(ByteRange::new(15, 30)).len(), 5);
+        assert_eq!(range.intersect(ByteRange::new(0, 100)), range);
+        assert!(range.intersect(ByteRange::new(20, 30)).is_empty());
+        assert!(range.intersect(ByteRange::new(0, 5)).is_empty());
     }
 
     #[test]

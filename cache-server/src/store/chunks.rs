@@ -4,19 +4,27 @@
 //! one compare-and-swap, so that bytes are added to and taken from an account exactly
 //! once whoever races with whom. An object of one chunk needs no allocation; a larger
 //! one allocates when its first chunk arrives.
+//!
+//! A chunk of a larger object can be **partial**: only some [extents](super::extents) of
+//! it are here. Partial chunks are kept aside, under a lock, and count as missing for
+//! whoever looks at the bits alone.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::slice;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use forebay_core::chunk;
+use forebay_core::{ByteRange, chunk};
+
+use super::extents::{Extent, Extents};
+use super::pages::Pages;
 
 /// What is known of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkState {
-    /// Its bytes are not here.
+    /// Its bytes are not here, or not all of them.
     Missing,
     /// An earlier process recorded it, and its checksum is yet to be compared.
     Unverified,
@@ -50,11 +58,30 @@ const PER_WORD: u64 = 32;
 /// The upper bit of each pair: set for present chunks only.
 const PRESENT_BITS: u64 = 0xAAAA_AAAA_AAAA_AAAA;
 
-/// The bytes of the object that were here before and after a change.
+/// What a change did to the accounts of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
+    /// The bytes of the object that were here before it.
     pub(super) before: u64,
+    /// The bytes that are here after it.
     pub(super) after: u64,
+    /// How many records more a journal needs to say what is here.
+    pub(super) records: i64,
+}
+
+/// What is here of one chunk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    bytes: u64,
+    records: i64,
+}
+
+/// A piece of an object: a chunk, or some pages of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) index: u64,
+    pub(super) pages: Pages,
+    pub(super) crc: u32,
 }
 
 #[derive(Debug)]
@@ -74,6 +101,9 @@ struct Many {
     words: Box<[AtomicU64]>,
     crcs: Box<[AtomicU32]>,
     held_bytes: AtomicU64,
+    // Chunks of which only some pages are here; in the words they are missing. Whoever
+    // changes what is here holds the lock; who finds a chunk present needs none.
+    partial: Mutex<BTreeMap<u64, Extents>>,
 }
 
 impl ChunkMap {
@@ -135,10 +165,41 @@ impl ChunkMap {
         None
     }
 
-    /// The recorded checksum of a chunk that is here.
-    pub(super) fn crc(&self, index: u64) -> u32 {
-        let (_, crcs) = self.slices();
-        crcs.get(index as usize).map_or(0, |crc| crc.load(Relaxed))
+    /// The first byte of `range` that is not here and verified. No lock is taken where
+    /// whole chunks are.
+    pub(super) fn first_absent(&self, range: ByteRange) -> Option<u64> {
+        let chunks = chunk::covering(range);
+        let mut next = chunks.start;
+        while let Some(index) = self.first_not_present(next..chunks.end) {
+            let wanted = range.intersect(chunk::range(index, self.size));
+            if let Some(at) = self.first_absent_in(index, wanted) {
+                return Some(at);
+            }
+            next = index + 1;
+        }
+        None
+    }
+
+    fn first_absent_in(&self, index: u64, wanted: ByteRange) -> Option<u64> {
+        let partial = self.partial();
+        // Again, with the lock: the chunk may have become whole.
+        if self.state(index) == ChunkState::Present {
+            return None;
+        }
+        match partial.as_ref().and_then(|partial| partial.get(&index)) {
+            Some(extents) => extents.first_absent(wanted),
+            None => (!wanted.is_empty()).then_some(wanted.start()),
+        }
+    }
+
+    /// The bytes of a chunk that are here, verified or not, in order.
+    pub(super) fn held_in(&self, index: u64) -> Vec<ByteRange> {
+        let partial = self.partial();
+        if self.state(index) != ChunkState::Missing {
+            return vec![chunk::range(index, self.size)];
+        }
+        let extents = partial.as_ref().and_then(|partial| partial.get(&index));
+        extents.map_or_else(Vec::new, |extents| extents.ranges().collect())
     }
 
     /// The bytes of all chunks that are here, verified or not.
@@ -150,40 +211,139 @@ impl ChunkMap {
         }
     }
 
-    /// Every chunk that is here, with its checksum.
-    pub(super) fn held(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        let (_, crcs) = self.slices();
-        (0..crcs.len() as u64)
+    /// Everything that is here. What becomes a whole chunk meanwhile may be named twice.
+    pub(super) fn held(&self) -> impl Iterator<Item = Piece> + '_ {
+        // In this order, or what becomes whole in between would not be named at all.
+        let partial: Vec<Piece> = match self.partial() {
+            Some(partial) => partial
+                .iter()
+                .flat_map(|(&index, extents)| pieces(index, extents.list()))
+                .collect(),
+            None => Vec::new(),
+        };
+        let whole = (0..self.slices().1.len() as u64)
             .filter(|&index| self.state(index) != ChunkState::Missing)
-            .map(|index| (index, self.crc(index)))
+            .map(|index| self.whole_piece(index));
+        partial.into_iter().chain(whole)
     }
 
-    /// Enters a chunk whose bytes have the checksum `crc`, in `state`.
-    pub(super) fn enter(&self, index: u64, crc: u32, state: ChunkState) -> Option<Change> {
+    /// What is here of one chunk and is yet to be compared with its checksum.
+    pub(super) fn unverified(&self, index: u64) -> Vec<Piece> {
+        let partial = self.partial();
+        match self.state(index) {
+            ChunkState::Present => Vec::new(),
+            ChunkState::Unverified => vec![self.whole_piece(index)],
+            ChunkState::Missing => {
+                let extents = partial.as_ref().and_then(|partial| partial.get(&index));
+                let extents = extents.map_or(&[][..], Extents::list);
+                let unverified: Vec<_> = extents.iter().filter(|e| !e.verified).copied().collect();
+                pieces(index, &unverified).collect()
+            }
+        }
+    }
+
+    fn whole_piece(&self, index: u64) -> Piece {
+        let (_, crcs) = self.slices();
+        Piece {
+            index,
+            pages: Pages::WHOLE,
+            crc: crcs.get(index as usize).map_or(0, |crc| crc.load(Relaxed)),
+        }
+    }
+
+    /// Enters a piece in `state`, which is not `Missing`. Pages of a chunk that is here as
+    /// a whole change nothing; pages that complete a chunk make it whole. `None` if the
+    /// object has no such chunk, or has it only as a whole.
+    pub(super) fn enter(&self, piece: Piece, state: ChunkState) -> Option<Change> {
+        let Piece { index, pages, .. } = piece;
         let (_, crcs) = self.allocated();
+        let crc_of_chunk = crcs.get(index as usize)?;
+        let mut partial = self.partial();
+        let extents = partial.as_ref().and_then(|partial| partial.get(&index));
+        let before = extents.map_or_else(Held::default, Held::of);
+        let (crc, state) = if pages.is_whole() {
+            (piece.crc, state)
+        } else {
+            let partial = partial.as_mut()?;
+            if self.state(index) != ChunkState::Missing {
+                return Some(self.account(Held::default(), Held::default()));
+            }
+            let extents = partial
+                .entry(index)
+                .or_insert_with(|| Extents::new(index, self.size));
+            extents.insert(Extent {
+                pages,
+                crc: piece.crc,
+                verified: state == ChunkState::Present,
+            });
+            match extents.whole() {
+                Some((crc, true)) => (crc, ChunkState::Present),
+                Some((crc, false)) => (crc, ChunkState::Unverified),
+                None => return Some(self.account(before, Held::of(extents))),
+            }
+        };
         // Before the state, so that whoever sees the state sees the checksum.
-        crcs.get(index as usize)?.store(crc, Relaxed);
-        self.change(index, |_| Some(state))
+        crc_of_chunk.store(crc, Relaxed);
+        let (old, new) = self.change(index, |_| Some(state))?;
+        if let Some(partial) = &mut partial {
+            partial.remove(&index);
+        }
+        let before = match old {
+            ChunkState::Missing => before,
+            _ => self.held_as(index, old),
+        };
+        Some(self.account(before, self.held_as(index, new)))
     }
 
-    /// Declares an unverified chunk present. `None` if it is not unverified any more.
-    pub(super) fn confirm(&self, index: u64) -> Option<Change> {
-        let confirmed = |state| (state == ChunkState::Unverified).then_some(ChunkState::Present);
-        self.change(index, confirmed)
+    /// Declares an unverified piece present, if it is still what it was.
+    pub(super) fn confirm(&self, piece: Piece) {
+        let mut partial = self.partial();
+        let index = piece.index;
+        if piece.pages.is_whole() {
+            let confirmed =
+                |state| (state == ChunkState::Unverified).then_some(ChunkState::Present);
+            self.change(index, confirmed);
+            return;
+        }
+        let Some(partial) = &mut partial else { return };
+        if let Some(extents) = partial.get_mut(&index) {
+            extents.confirm(piece.pages, piece.crc);
+        }
     }
 
-    /// Forgets a chunk that is in one of `states`. `None` if it is not.
+    /// Forgets a chunk that is in one of `states` (`Missing` is none of them), or the pages of it that are here if one
+    /// of them is. `None` if it is not.
     pub(super) fn forget(&self, index: u64, states: &[ChunkState]) -> Option<Change> {
-        self.change(index, |state| {
-            states.contains(&state).then_some(ChunkState::Missing)
-        })
+        let mut partial = self.partial();
+        let forgotten = |state| states.contains(&state).then_some(ChunkState::Missing);
+        if let Some((old, _)) = self.change(index, forgotten) {
+            return Some(self.account(self.held_as(index, old), Held::default()));
+        }
+        let partial = partial.as_mut()?;
+        let extents = partial.get(&index)?;
+        let is_one = |extent: &Extent| {
+            let verified = if extent.verified {
+                ChunkState::Present
+            } else {
+                ChunkState::Unverified
+            };
+            states.contains(&verified)
+        };
+        if !extents.list().iter().any(is_one) {
+            return None;
+        }
+        let before = Held::of(extents);
+        partial.remove(&index);
+        Some(self.account(before, Held::default()))
     }
 
+    /// Changes the state of a whole chunk; returns the old and the new one, `None` if
+    /// `next` has none for it.
     fn change(
         &self,
         index: u64,
         next: impl Fn(ChunkState) -> Option<ChunkState>,
-    ) -> Option<Change> {
+    ) -> Option<(ChunkState, ChunkState)> {
         let (words, _) = self.slices();
         let word = words.get((index / PER_WORD) as usize)?;
         let update = |bits: u64| {
@@ -192,35 +352,33 @@ impl ChunkMap {
         };
         let old = word.fetch_update(AcqRel, Acquire, update).ok()?;
         let old = ChunkState::from_bits(old >> shift(index));
-        let new = next(old)?;
-        Some(self.account(
-            index,
-            old != ChunkState::Missing,
-            new != ChunkState::Missing,
-        ))
+        next(old).map(|new| (old, new))
     }
 
-    fn account(&self, index: u64, was_here: bool, is_here: bool) -> Change {
-        let len = self.len_of(index);
-        let Table::Many(many) = &self.table else {
-            let bytes = |here| if here { self.size } else { 0 };
-            return Change {
-                before: bytes(was_here),
-                after: bytes(is_here),
-            };
+    fn held_as(&self, index: u64, state: ChunkState) -> Held {
+        match state {
+            ChunkState::Missing => Held::default(),
+            ChunkState::Unverified | ChunkState::Present => Held {
+                bytes: self.len_of(index),
+                records: 1,
+            },
+        }
+    }
+
+    fn account(&self, was: Held, is: Held) -> Change {
+        let before = match &self.table {
+            Table::One { .. } => was.bytes,
+            // Modulo 2^64, so that one addition does for more and for less.
+            Table::Many(many) => many.get().map_or(0, |many| {
+                many.held_bytes
+                    .fetch_add(is.bytes.wrapping_sub(was.bytes), Relaxed)
+            }),
         };
-        let held = many.get().map(|many| &many.held_bytes);
-        let before = match (was_here, is_here) {
-            (false, true) => held.map_or(0, |held| held.fetch_add(len, Relaxed)),
-            (true, false) => held.map_or(0, |held| held.fetch_sub(len, Relaxed)),
-            _ => held.map_or(0, |held| held.load(Relaxed)),
-        };
-        let after = match (was_here, is_here) {
-            (false, true) => before + len,
-            (true, false) => before - len,
-            _ => before,
-        };
-        Change { before, after }
+        Change {
+            before,
+            after: before - was.bytes + is.bytes,
+            records: is.records - was.records,
+        }
     }
 
     fn slices(&self) -> (&[AtomicU64], &[AtomicU32]) {
@@ -241,6 +399,35 @@ impl ChunkMap {
         }
         self.slices()
     }
+
+    /// The chunks of which some pages are here; `None` for an object that has no such
+    /// chunk and never will.
+    fn partial(&self) -> Option<MutexGuard<'_, BTreeMap<u64, Extents>>> {
+        match &self.table {
+            Table::One { .. } => None,
+            Table::Many(many) => {
+                let partial = &many.get()?.partial;
+                Some(partial.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        }
+    }
+}
+
+impl Held {
+    fn of(extents: &Extents) -> Self {
+        Self {
+            bytes: extents.len(),
+            records: extents.list().len() as i64,
+        }
+    }
+}
+
+fn pieces(index: u64, extents: &[Extent]) -> impl Iterator<Item = Piece> + '_ {
+    extents.iter().map(move |extent| Piece {
+        index,
+        pages: extent.pages,
+        crc: extent.crc,
+    })
 }
 
 impl Many {
@@ -251,6 +438,7 @@ impl Many {
                 .collect(),
             crcs: (0..count).map(|_| AtomicU32::new(0)).collect(),
             held_bytes: AtomicU64::new(0),
+            partial: Mutex::default(),
         }
     }
 }
@@ -260,87 +448,4 @@ const fn shift(index: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use forebay_core::chunk::CHUNK_SIZE;
-
-    use super::*;
-
-    const HELD: [ChunkState; 2] = [ChunkState::Unverified, ChunkState::Present];
-
-    #[test]
-    fn the_first_absent_chunk_is_found_across_words() {
-        let map = ChunkMap::new(100 * CHUNK_SIZE + 5);
-        assert_eq!(map.first_not_present(7..9), Some(7));
-        for index in (0..101).filter(|&index| index != 64) {
-            map.enter(index, 0, ChunkState::Present);
-        }
-        assert_eq!(map.first_not_present(0..101), Some(64));
-        assert_eq!(map.first_not_present(0..64), None);
-        assert_eq!(map.first_not_present(65..101), None);
-        assert_eq!(map.first_not_present(64..65), Some(64));
-        map.enter(64, 0, ChunkState::Unverified);
-        assert_eq!(map.first_not_present(0..1000), Some(64));
-        map.confirm(64);
-        assert_eq!(map.first_not_present(0..1000), None);
-    }
-
-    #[test]
-    fn an_object_of_one_chunk_goes_through_all_states() {
-        let map = ChunkMap::new(10);
-        assert_eq!(map.state(0), ChunkState::Missing);
-        assert_eq!(
-            map.enter(0, 9, ChunkState::Unverified),
-            Some(Change {
-                before: 0,
-                after: 10
-            })
-        );
-        assert_eq!(map.first_not_present(0..1), Some(0));
-        assert_eq!(
-            map.confirm(0),
-            Some(Change {
-                before: 10,
-                after: 10
-            })
-        );
-        assert_eq!(map.confirm(0), None);
-        assert_eq!((map.crc(0), map.held_bytes()), (9, 10));
-        assert_eq!(map.forget(0, &[ChunkState::Unverified]), None);
-        assert_eq!(
-            map.forget(0, &HELD),
-            Some(Change {
-                before: 10,
-                after: 0
-            })
-        );
-        assert_eq!(map.forget(0, &HELD), None);
-    }
-
-    #[test]
-    fn held_bytes_count_the_short_last_chunk_as_it_is() {
-        let map = ChunkMap::new(CHUNK_SIZE + 7);
-        map.enter(1, 1, ChunkState::Present);
-        assert_eq!(map.held_bytes(), 7);
-        map.enter(1, 1, ChunkState::Present);
-        assert_eq!(map.held_bytes(), 7);
-        map.enter(0, 2, ChunkState::Unverified);
-        assert_eq!(map.held_bytes(), CHUNK_SIZE + 7);
-        assert_eq!(map.held().collect::<Vec<_>>(), [(0, 2), (1, 1)]);
-    }
-
-    #[test]
-    fn an_empty_object_has_no_chunk() {
-        let map = ChunkMap::new(0);
-        assert_eq!(map.first_not_present(0..1), None);
-        assert_eq!(map.enter(0, 0, ChunkState::Present), None);
-        assert_eq!(map.held().count(), 0);
-    }
-
-    #[test]
-    fn a_chunk_beyond_the_object_changes_nothing() {
-        let map = ChunkMap::new(2 * CHUNK_SIZE);
-        assert_eq!(map.enter(2, 0, ChunkState::Present), None);
-        assert_eq!(map.state(2), ChunkState::Missing);
-        assert_eq!(map.state(u64::MAX), ChunkState::Missing);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use forebay_core::ErrorKind;
+use forebay_core::{ByteRange, ErrorKind};
 use rustix::io::Errno;
 
 /// Why a store could not be opened or flushed.
@@ -134,19 +134,24 @@ impl StoreError {
     }
 }
 
-/// Why a chunk was not kept. The bytes themselves are good: hand them to the reader.
+/// Why bytes were not kept. The bytes themselves are good: hand them to the reader.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WriteError {
     /// No tier can take it now: full of objects in use, out of space, or failed.
     #[error("no tier has room")]
     Full,
-    /// The pieces are not exactly one chunk of this object.
-    #[error("chunk {chunk} has {expected} bytes, {got} were given")]
+    /// The range is no chunk and no run of pages of one; or a part of an object that has
+    /// only one chunk.
+    #[error("bytes {range} are not pages of one chunk")]
+    Pages {
+        /// The range.
+        range: ByteRange,
+    },
+    /// The pieces are not exactly the range.
+    #[error("{got} bytes were given for bytes {range}")]
     Length {
-        /// The chunk.
-        chunk: u64,
-        /// Its length; 0 if the object has no such chunk.
-        expected: u64,
+        /// The range.
+        range: ByteRange,
         /// The length of the pieces together.
         got: u64,
     },

@@ -30,7 +30,7 @@ mod replay;
 
 pub(super) use draft::Draft;
 pub(super) use record::{BootId, Record};
-pub(super) use replay::{FoundChunk, FoundObject, Replay, is_ours, replay};
+pub(super) use replay::{FoundObject, FoundPiece, Replay, is_ours, replay};
 
 use record::SLOT_BYTES;
 

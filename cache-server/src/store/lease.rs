@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use forebay_core::cache::Backing;
-use forebay_core::{ObjectId, checksum};
+use forebay_core::chunk::{self, CHUNK_SIZE};
+use forebay_core::{ByteRange, ObjectId, checksum};
 
-use super::chunks::ChunkState;
+use super::chunks::{ChunkState, Piece};
 use super::object::{Object, Place};
-use super::tier::NewChunk;
+use super::pages::Pages;
+use super::tier::NewBytes;
 use super::{Store, WriteError};
 
 /// A hold on one object of a [`Store`]: while it lives, the object is not evicted.
@@ -65,13 +67,24 @@ impl ObjectLease {
         self.object.chunks.first_not_present(chunks)
     }
 
+    /// The first byte of `range` that cannot be read yet; bytes behind the object's end
+    /// are not looked at. Takes a lock only where a chunk is missing or partial.
+    pub fn first_absent(&self, range: ByteRange) -> Option<u64> {
+        self.object.chunks.first_absent(range)
+    }
+
+    /// The bytes of chunk `index` that are here, verified or not: runs of pages, in order.
+    pub fn held(&self, index: u64) -> Vec<ByteRange> {
+        self.object.chunks.held_in(index)
+    }
+
     /// Whether every chunk is present and verified. True for an empty object.
     pub fn is_complete(&self) -> bool {
         self.first_not_present(0..self.object.chunks.count())
             .is_none()
     }
 
-    /// The bytes of the chunks that are here, verified or not.
+    /// The bytes that are here, verified or not.
     pub fn present_bytes(&self) -> u64 {
         self.object.chunks.held_bytes()
     }
@@ -89,48 +102,58 @@ impl ObjectLease {
         Some(Backing { file, offset: 0 })
     }
 
-    /// Files chunk `index`, whose bytes are `pieces` in order. Blocks for the time of
-    /// the write.
+    /// Files chunk `index`, whose bytes are `pieces` in order; otherwise as
+    /// [`write_pages`](Self::write_pages).
     ///
-    /// On success the chunk is [`ChunkState::Present`] at once, and a killed process
-    /// keeps it; it outlasts a power failure after the next flush. A chunk that is
-    /// present already is left as it is.
+    /// # Errors
+    /// As [`write_pages`](Self::write_pages).
+    pub fn write(&self, index: u64, pieces: &[Bytes]) -> Result<(), WriteError> {
+        let range = match self.object.chunks.len_of(index) {
+            0 => ByteRange::at(index.saturating_mul(CHUNK_SIZE), 0),
+            _ => chunk::range(index, self.size()),
+        };
+        self.write_pages(range, pieces)
+    }
+
+    /// Files the bytes `range`, which are `pieces` in order: a chunk, or a run of pages of
+    /// one. Blocks for the time of the write.
+    ///
+    /// On success they can be read at once, and a killed process keeps them; they outlast
+    /// a power failure after the next flush. What is present already is left as it is.
+    /// Pages of an object of a single chunk are kept only as a whole.
     ///
     /// # Errors
     /// [`WriteError::Full`] if no tier can take it, even after evicting;
-    /// [`WriteError::Length`] if the pieces are not exactly the chunk's length. Whatever
-    /// the device does, this is no reason to fail the read that brought the bytes.
-    pub fn write(&self, index: u64, pieces: &[Bytes]) -> Result<(), WriteError> {
-        let expected = self.object.chunks.len_of(index);
+    /// [`WriteError::Pages`] if the range is not made of pages of one chunk;
+    /// [`WriteError::Length`] if the pieces are not exactly its length. Whatever the
+    /// device does, this is no reason to fail the read that brought the bytes.
+    pub fn write_pages(&self, range: ByteRange, pieces: &[Bytes]) -> Result<(), WriteError> {
+        let (index, pages) = Pages::of(range, self.size())
+            .filter(|(_, pages)| pages.is_whole() || self.object.chunks.count() > 1)
+            .ok_or(WriteError::Pages { range })?;
         let got = pieces.iter().map(|piece| piece.len() as u64).sum();
-        if expected != got || expected == 0 {
-            return Err(WriteError::Length {
-                chunk: index,
-                expected,
-                got,
-            });
+        if range.len() != got {
+            return Err(WriteError::Length { range, got });
         }
-        if self.state(index) == ChunkState::Present {
+        if self.first_absent(range).is_none() {
             return Ok(());
         }
         let crc = checksum::crc32c_of(pieces.iter().map(|piece| &piece[..]));
-        self.store.write(
-            &self.object,
-            &NewChunk {
-                index,
-                pieces,
-                len: got,
-                crc,
-            },
-        )
+        let piece = Piece { index, pages, crc };
+        let new = NewBytes {
+            piece,
+            range,
+            bytes: pieces,
+        };
+        self.store.write(&self.object, &new)
     }
 
-    /// Compares an unverified chunk with its checksum; true if it is present then.
-    /// Blocks for the time of the read.
+    /// Compares what an earlier process left of a chunk with its checksums; true if the
+    /// whole chunk is present then. Blocks for the time of the read.
     ///
     /// A chunk that turns out wrong is missing afterwards, and counted.
     pub fn verify(&self, index: u64) -> bool {
-        if self.state(index) == ChunkState::Unverified {
+        if self.state(index) != ChunkState::Present {
             self.store.verify(&self.object, index);
         }
         self.state(index) == ChunkState::Present

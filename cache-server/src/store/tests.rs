@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_core::chunk::{self, CHUNK_SIZE};
-use forebay_core::{ETag, ObjectId};
+use forebay_core::chunk::{self, CHUNK_SIZE, PAGE_SIZE};
+use forebay_core::{ByteRange, ETag, ObjectId};
 use tempfile::TempDir;
 
 use super::journal::{BootId, this_boot};
@@ -118,25 +118,27 @@ impl Sample {
     /// Verifies what is there, compares every byte of it, and says which chunks those are.
     fn present(self, lease: &ObjectLease) -> Vec<u64> {
         (0..self.chunks())
-            .filter(|&index| lease.verify(index) && self.is_right(lease, index))
+            .filter(|&index| {
+                lease.verify(index) && self.is_right(lease, chunk::range(index, self.size))
+            })
             .collect()
     }
 
-    /// Compares a present chunk; false if its file is found damaged at this moment.
-    fn is_right(self, lease: &ObjectLease, index: u64) -> bool {
+    /// Compares bytes of one chunk that are present; false if its file is found damaged at
+    /// this moment.
+    fn is_right(self, lease: &ObjectLease, range: ByteRange) -> bool {
         let Some(backing) = lease.backing() else {
             return false;
         };
-        let expected = self.bytes(index);
+        let index = range.start() / CHUNK_SIZE;
+        let from = (range.start() - index * CHUNK_SIZE) as usize;
+        let expected = &self.bytes(index)[from..][..range.len() as usize];
         let mut found = vec![0; expected.len()];
         backing
             .file
-            .read_exact_at(&mut found, backing.offset + index * CHUNK_SIZE)
+            .read_exact_at(&mut found, backing.offset + range.start())
             .unwrap();
-        assert!(
-            found == expected,
-            "wrong bytes in chunk {index} of {self:?}"
-        );
+        assert!(found == expected, "wrong bytes {range} of {self:?}");
         true
     }
 }

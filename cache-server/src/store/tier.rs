@@ -6,15 +6,15 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
 use forebay_core::cache::Usage;
-use forebay_core::{ObjectId, checksum, chunk};
+use forebay_core::{ObjectId, checksum};
 use tracing::warn;
 
-use super::chunks::{Change, ChunkState};
+use super::chunks::{Change, ChunkState, Piece};
 use super::config::{TierConfig, TierKind};
 use super::data;
 use super::directory::Directory;
@@ -32,7 +32,7 @@ mod flush;
 mod reclaim;
 mod recover;
 
-pub(super) use fill::{NewChunk, Refusal};
+pub(super) use fill::{NewBytes, Refusal};
 
 pub(super) struct Tier {
     number: u8,
@@ -42,8 +42,8 @@ pub(super) struct Tier {
     index: Arc<Index>,
     counters: Arc<Counters>,
     journal: Journal,
-    /// Chunks that are here: the live records of the journal.
-    chunks: AtomicU64,
+    /// Records that a journal needs to say what is here.
+    records: AtomicI64,
     quota: Quota,
     free_space: FreeSpace,
     policy: Mutex<Box<dyn Policy>>,
@@ -116,26 +116,31 @@ impl Tier {
         }
     }
 
-    /// Compares an unverified chunk with its checksum.
+    /// Compares what is unverified of a chunk with its checksum.
     pub(super) fn verify(&self, object: &Arc<Object>, index: u64) {
-        let range = chunk::range(index, object.size());
+        for piece in object.chunks.unverified(index) {
+            self.verify_piece(object, piece);
+        }
+    }
+
+    fn verify_piece(&self, object: &Arc<Object>, piece: Piece) {
+        let range = piece.pages.range(piece.index, object.size());
         let read = self
             .existing_file(object)
             .and_then(|file| Ok(data::read(&file, range.start(), range.len())?));
+        let unverified = [ChunkState::Unverified];
         match read {
-            Ok(bytes) if checksum::crc32c(&bytes) == object.chunks.crc(index) => {
-                object.chunks.confirm(index);
-            }
-            Ok(_) => self.drop_chunk(object, index, &[ChunkState::Unverified], "wrong checksum"),
+            Ok(bytes) if checksum::crc32c(&bytes) == piece.crc => object.chunks.confirm(piece),
+            Ok(_) => self.drop_chunk(object, piece.index, &unverified, "wrong checksum"),
             Err(Trouble::Moved) => {}
             Err(Trouble::Damaged) => self.lose_damaged(object),
             // Short of descriptors or memory: fetched again now, tried again by the next
             // process.
             Err(Trouble::Io(error)) if Fault::of(&error) == Fault::Busy => {
-                self.forget(object, index, &[ChunkState::Unverified]);
+                self.forget(object, piece.index, &unverified);
             }
             Err(Trouble::Io(error)) => {
-                self.drop_chunk(object, index, &[ChunkState::Unverified], &error.to_string());
+                self.drop_chunk(object, piece.index, &unverified, &error.to_string());
             }
         }
     }
@@ -191,7 +196,7 @@ impl Tier {
     }
 
     fn drop_chunk(&self, object: &Object, index: u64, states: &[ChunkState], reason: &str) {
-        if !self.forget(object, index, states) {
+        if self.forget(object, index, states).is_none() {
             return;
         }
         add(&self.counters.corrupt_chunks, 1);
@@ -204,18 +209,19 @@ impl Tier {
         });
     }
 
-    fn forget(&self, object: &Object, index: u64, states: &[ChunkState]) -> bool {
-        let Some(change) = object.chunks.forget(index, states) else {
-            return false;
-        };
-        self.quota.give_back(change.before - change.after);
-        self.chunks.fetch_sub(1, Relaxed);
+    /// Forgets what is here of a chunk, if it is in one of `states`; returns how many
+    /// bytes that were.
+    fn forget(&self, object: &Object, index: u64, states: &[ChunkState]) -> Option<u64> {
+        let change = object.chunks.forget(index, states)?;
+        let bytes = change.before - change.after;
+        self.quota.give_back(bytes);
         self.account(change);
-        true
+        Some(bytes)
     }
 
     fn account(&self, change: Change) {
         let counters = &self.counters;
+        self.records.fetch_add(change.records, Relaxed);
         match (change.before, change.after) {
             (0, 1..) => add(&counters.objects, 1),
             (1.., 0) => sub(&counters.objects, 1),
@@ -263,10 +269,11 @@ impl Tier {
         self.journal.append(Record::Removed { id, generation });
         let held = [ChunkState::Unverified, ChunkState::Present];
         let (mut chunks, mut bytes) = (0, 0);
-        for (index, _) in object.chunks.held() {
-            if self.forget(object, index, &held) {
+        for piece in object.chunks.held() {
+            // The pages of a partial chunk go together, with the first of them.
+            if let Some(forgotten) = self.forget(object, piece.index, &held) {
                 chunks += 1;
-                bytes += object.chunks.len_of(index);
+                bytes += forgotten;
             }
         }
         if let Err(error) = self.directory.unlink(id, generation) {

@@ -2,6 +2,10 @@
 
 use forebay_core::{ObjectId, checksum};
 
+use crate::store::chunks::Piece;
+use crate::store::object::Object;
+use crate::store::pages::Pages;
+
 /// The bytes of one slot of the file.
 pub(in crate::store) const SLOT_BYTES: usize = 64;
 
@@ -15,6 +19,8 @@ const SIZE: usize = 40;
 const CHUNK: usize = 48;
 const CHUNK_CRC: usize = 52;
 const MAGIC: usize = 56;
+const FIRST_PAGE: usize = 56;
+const END_PAGE: usize = 58;
 
 /// Only the header carries it, so that the file can be told from any other.
 const HEADER_MAGIC: [u8; 8] = *b"FOREBAY1";
@@ -27,12 +33,13 @@ pub(in crate::store) type BootId = [u8; 16];
 pub(in crate::store) enum Record {
     /// The first record: under which boot the file was written.
     Header { boot: BootId },
-    /// A chunk is in the object's file.
+    /// A chunk, or some pages of it, are in the object's file.
     Chunk {
         id: ObjectId,
         generation: u64,
         size: u64,
         chunk: u32,
+        pages: Pages,
         crc: u32,
     },
     /// A chunk was found wrong.
@@ -48,6 +55,19 @@ pub(in crate::store) enum Record {
 }
 
 impl Record {
+    /// That `piece` is in the file of `object`.
+    pub(in crate::store) fn of(object: &Object, piece: Piece) -> Self {
+        Self::Chunk {
+            id: object.id,
+            generation: object.generation,
+            size: object.size(),
+            // An object with more chunks has no file.
+            chunk: piece.index as u32,
+            pages: piece.pages,
+            crc: piece.crc,
+        }
+    }
+
     /// The record as it stands in slot number `slot`.
     pub(in crate::store) fn encode(&self, slot: u64) -> [u8; SLOT_BYTES] {
         let mut bytes = [0; SLOT_BYTES];
@@ -64,6 +84,7 @@ impl Record {
                 generation,
                 size,
                 chunk,
+                pages,
                 crc,
             } => {
                 put(KIND, &[2]);
@@ -72,6 +93,11 @@ impl Record {
                 put(SIZE, &size.to_le_bytes());
                 put(CHUNK, &chunk.to_le_bytes());
                 put(CHUNK_CRC, &crc.to_le_bytes());
+                if !pages.is_whole() {
+                    let (first, behind) = pages.bounds();
+                    put(FIRST_PAGE, &first.to_le_bytes());
+                    put(END_PAGE, &behind.to_le_bytes());
+                }
             }
             Self::Dropped {
                 id,
@@ -101,6 +127,7 @@ impl Record {
     /// The record in slot number `slot`, if it is whole and belongs there.
     pub(in crate::store) fn decode(bytes: &[u8; SLOT_BYTES], slot: u64) -> Option<Self> {
         let u32_at = |at: usize| u32::from_le_bytes(array(bytes, at));
+        let u16_at = |at: usize| u16::from_le_bytes(array(bytes, at));
         let u64_at = |at: usize| u64::from_le_bytes(array(bytes, at));
         if u32_at(CRC) != checksum::crc32c(&bytes[KIND..]) || u64_at(SLOT) != slot {
             return None;
@@ -113,11 +140,13 @@ impl Record {
             }),
             2 => {
                 let (size, crc) = (u64_at(SIZE), u32_at(CHUNK_CRC));
+                let (first, end) = (u16_at(FIRST_PAGE), u16_at(END_PAGE));
                 Some(Self::Chunk {
                     id,
                     generation,
                     size,
                     chunk,
+                    pages: Pages::recorded(first, end, chunk.into(), size)?,
                     crc,
                 })
             }
@@ -152,7 +181,16 @@ mod tests {
                 generation: 1 << 40,
                 size: u64::MAX,
                 chunk: 5,
+                pages: Pages::WHOLE,
                 crc: 0xdead_beef,
+            },
+            Record::Chunk {
+                id,
+                generation: 1,
+                size: 10 << 20,
+                chunk: 5,
+                pages: Pages::recorded(3, 200, 5, 10 << 20).unwrap(),
+                crc: 1,
             },
             Record::Dropped {
                 id,

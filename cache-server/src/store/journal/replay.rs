@@ -9,6 +9,7 @@ use forebay_core::{ObjectId, chunk};
 
 use super::record::{BootId, Record, SLOT_BYTES};
 use crate::store::chunks::MOST_CHUNKS;
+use crate::store::pages::Pages;
 
 /// What a journal says in the end.
 #[derive(Debug, Default)]
@@ -28,15 +29,42 @@ pub(in crate::store) struct Replay {
 pub(in crate::store) struct FoundObject {
     pub(in crate::store) generation: u64,
     pub(in crate::store) size: u64,
-    pub(in crate::store) chunks: BTreeMap<u32, FoundChunk>,
+    /// By chunk: the whole of it, pages of it, or both, in the order of their records.
+    pub(in crate::store) chunks: BTreeMap<u32, Vec<FoundPiece>>,
 }
 
-/// One chunk of it.
+/// A chunk of it, or some pages of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct FoundChunk {
+pub(in crate::store) struct FoundPiece {
+    pub(in crate::store) pages: Pages,
     pub(in crate::store) crc: u32,
     /// Where it is recorded, to be compared with `synced_below`.
     pub(in crate::store) slot: u64,
+}
+
+impl FoundObject {
+    fn found(&mut self, chunk: u32, new: FoundPiece) {
+        let pieces = self.chunks.entry(chunk).or_default();
+        // Written again with the same bytes: what was durable still is.
+        let known = |old: &FoundPiece| {
+            old.pages.contains(new.pages) && (old.pages != new.pages || old.crc == new.crc)
+        };
+        if !pieces.iter().any(known) {
+            // Pages outlast the whole, which may not be durable when they are.
+            let gives_way = |old: &FoundPiece| {
+                old.pages.overlaps(new.pages) && new.pages.is_whole() == old.pages.is_whole()
+            };
+            pieces.retain(|old| !gives_way(old));
+            pieces.push(new);
+        }
+    }
+
+    /// What was found, with the chunk that it belongs to.
+    pub(in crate::store) fn pieces(&self) -> impl Iterator<Item = (u32, FoundPiece)> + '_ {
+        self.chunks
+            .iter()
+            .flat_map(|(&chunk, found)| found.iter().map(move |&piece| (chunk, piece)))
+    }
 }
 
 /// Reads the journal at `path`; a missing one is an empty one.
@@ -95,6 +123,7 @@ impl Replay {
                 generation,
                 size,
                 chunk,
+                pages,
                 crc,
             } => {
                 self.saw(generation);
@@ -102,14 +131,7 @@ impl Replay {
                 if count > MOST_CHUNKS || u64::from(chunk) >= count {
                     self.damaged += 1;
                 } else if let Some(object) = self.object(id, generation, size) {
-                    let found = object
-                        .chunks
-                        .entry(chunk)
-                        .or_insert(FoundChunk { crc, slot });
-                    // Written again with the same bytes: what was durable still is.
-                    if found.crc != crc {
-                        *found = FoundChunk { crc, slot };
-                    }
+                    object.found(chunk, FoundPiece { pages, crc, slot });
                 }
             }
             Record::Dropped {
@@ -173,7 +195,19 @@ mod tests {
             generation,
             size: 10 << 20,
             chunk,
+            pages: Pages::WHOLE,
             crc: u32::from(n),
+        }
+    }
+
+    fn pages_of(n: u8, start: u16, end: u16) -> Record {
+        Record::Chunk {
+            id: id(n),
+            generation: 1,
+            size: 10 << 20,
+            chunk: 2,
+            pages: Pages::recorded(start, end, 2, 10 << 20).unwrap(),
+            crc: u32::from(start),
         }
     }
 
@@ -230,6 +264,34 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_kept_beside_their_chunk_until_it_is_dropped() {
+        let pages = [
+            Record::Header { boot: [1; 16] },
+            pages_of(1, 3, 5),
+            pages_of(1, 9, 10),
+            pages_of(1, 3, 5),
+        ];
+        let found = |records: &[Record]| {
+            let replay = replay_of(records, |_| {});
+            replay.objects[&id(1)]
+                .pieces()
+                .map(|(chunk, piece)| (chunk, piece.pages.bounds(), piece.slot))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(&pages), [(2, (3, 5), 1), (2, (9, 10), 2)]);
+        let whole = [&pages[..], &[chunk_of(1, 1, 2)]].concat();
+        let all = (2, Pages::WHOLE.bounds(), 4);
+        assert_eq!(found(&whole), [(2, (3, 5), 1), (2, (9, 10), 2), all]);
+        let dropped = Record::Dropped {
+            id: id(1),
+            generation: 1,
+            chunk: 2,
+        };
+        let again = [&pages[..], &[dropped, pages_of(1, 7, 8)]].concat();
+        assert_eq!(found(&again), [(2, (7, 8), 5)]);
+    }
+
+    #[test]
     fn records_behind_a_damaged_one_are_read() {
         let records = [
             Record::Header { boot: [1; 16] },
@@ -270,6 +332,7 @@ mod tests {
             generation: 1,
             size: u64::MAX,
             chunk: 0,
+            pages: Pages::WHOLE,
             crc: 0,
         };
         let replay = replay_of(&[chunk_of(1, 1, 10), huge], |_| {});

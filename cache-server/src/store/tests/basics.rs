@@ -47,18 +47,15 @@ fn a_chunk_of_the_wrong_length_is_refused() {
     assert_eq!(
         error,
         WriteError::Length {
-            chunk: 1,
-            expected: 5,
+            range: ByteRange::at(MIB, 5),
             got: 4
         }
     );
     let error = lease.write(2, &short).unwrap_err();
     assert_eq!(
         error,
-        WriteError::Length {
-            chunk: 2,
-            expected: 0,
-            got: 4
+        WriteError::Pages {
+            range: ByteRange::at(2 * MIB, 0)
         }
     );
     assert!(lease.write(u64::MAX, &[]).is_err());

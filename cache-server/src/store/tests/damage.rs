@@ -79,6 +79,36 @@ fn a_flipped_bit_in_the_data_is_one_missing_chunk() {
 }
 
 #[test]
+fn a_flipped_bit_in_pages_takes_the_pages_of_their_chunk() {
+    let dir = scratch();
+    let store = Store::open(config(dir.path())).unwrap();
+    let lease = SAMPLES[0].lease(&store);
+    let pages = |from: u64, count: u64| ByteRange::at(from * PAGE_SIZE, count * PAGE_SIZE);
+    for range in [pages(3, 2), pages(9, 1), pages(256, 4)] {
+        let from = (range.start() % CHUNK_SIZE) as usize;
+        let bytes = Bytes::from(SAMPLES[0].bytes(range.start() / CHUNK_SIZE));
+        let bytes = bytes.slice(from..from + range.len() as usize);
+        lease.write_pages(range, &[bytes]).unwrap();
+    }
+    drop(lease);
+    store.close();
+    flip(
+        &file_of(dir.path(), SAMPLES[0]),
+        pages(9, 1).start() * 8 + 77,
+    );
+    let store = Store::open(config(dir.path())).unwrap();
+    let lease = SAMPLES[0].lease(&store);
+    assert_eq!(lease.first_absent(pages(3, 2)), Some(3 * PAGE_SIZE));
+    assert!(!lease.verify(0));
+    assert!(!lease.verify(1));
+    assert!(lease.held(0).is_empty());
+    assert_eq!(lease.first_absent(pages(256, 4)), None);
+    assert_eq!(store.stats().corrupt_chunks, 1);
+    drop(lease);
+    assert_eq!(read_and_mend(&store), 5);
+}
+
+#[test]
 fn a_dropped_chunk_stays_dropped_after_a_restart() {
     let dir = cache();
     flip(&file_of(dir.path(), SAMPLES[0]), 5);

@@ -26,9 +26,13 @@ const SAMPLES: [Sample; 5] = [
     },
 ];
 
+const PAGES: u64 = CHUNK_SIZE / PAGE_SIZE;
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Write(usize, u64),
+    /// What is missing of so many pages from this one on.
+    WritePages(usize, u64, u64),
     Discard(usize, u64),
     Verify(usize, u64),
     Lease(usize),
@@ -43,7 +47,10 @@ fn op() -> impl Strategy<Value = Op> {
     let chunk = || (0..SAMPLES.len()).prop_flat_map(|n| (Just(n), 0..SAMPLES[n].chunks()));
     let sample = || 0..SAMPLES.len();
     prop_oneof![
-        10 => chunk().prop_map(|(n, index)| Op::Write(n, index)),
+        8 => chunk().prop_map(|(n, index)| Op::Write(n, index)),
+        20 => (chunk(), 0..256_u64, 1..200_u64).prop_map(|((n, index), page, count)| {
+            Op::WritePages(n, index * PAGES + page, count)
+        }),
         2 => chunk().prop_map(|(n, index)| Op::Discard(n, index)),
         2 => chunk().prop_map(|(n, index)| Op::Verify(n, index)),
         2 => sample().prop_map(Op::Lease),
@@ -62,7 +69,7 @@ struct Harness {
     store: Arc<Store>,
     boot: u8,
     leases: BTreeMap<usize, ObjectLease>,
-    // Chunks that were written, and those of them that a flush has covered.
+    // Pages that were written, and those of them that a flush has covered.
     written: BTreeSet<(usize, u64)>,
     durable: BTreeSet<(usize, u64)>,
 }
@@ -90,13 +97,16 @@ impl Harness {
                     .write(&SAMPLES[n].lease(&self.store), index)
                     .is_ok()
                 {
-                    self.written.insert((n, index));
+                    self.written.extend(pages_of(n, index));
                 }
             }
+            Op::WritePages(n, page, count) => self.write_pages(n, page, count),
             Op::Discard(n, index) => {
                 SAMPLES[n].lease(&self.store).discard(index);
-                self.written.remove(&(n, index));
-                self.durable.remove(&(n, index));
+                for page in pages_of(n, index) {
+                    self.written.remove(&page);
+                    self.durable.remove(&page);
+                }
             }
             Op::Verify(n, index) => {
                 SAMPLES[n].lease(&self.store).verify(index);
@@ -127,6 +137,34 @@ impl Harness {
         }
     }
 
+    fn write_pages(&mut self, n: usize, page: u64, count: u64) {
+        let sample = SAMPLES[n];
+        let lease = sample.lease(&self.store);
+        let wanted = ByteRange::at(page * PAGE_SIZE, count * PAGE_SIZE).clamp_to(sample.size);
+        for index in chunk::covering(wanted) {
+            let mut rest = wanted.intersect(chunk::range(index, sample.size));
+            for held in lease.held(index) {
+                let gap = rest.intersect(ByteRange::new(0, held.start()));
+                self.write_range(n, &lease, gap);
+                rest = rest.intersect(ByteRange::new(held.end(), u64::MAX));
+            }
+            self.write_range(n, &lease, rest);
+        }
+    }
+
+    fn write_range(&mut self, n: usize, lease: &ObjectLease, range: ByteRange) {
+        let index = range.start() / CHUNK_SIZE;
+        let bytes = Bytes::from(SAMPLES[n].bytes(index));
+        let within = |at: u64| (at - index * CHUNK_SIZE) as usize;
+        if !range.is_empty() {
+            let bytes = bytes.slice(within(range.start())..within(range.end()));
+            if lease.write_pages(range, &[bytes]).is_ok() {
+                let pages = range.start() / PAGE_SIZE..range.end().div_ceil(PAGE_SIZE);
+                self.written.extend(pages.map(|page| (n, page)));
+            }
+        }
+    }
+
     fn reopen(&mut self, from_copy: bool) {
         self.leases.clear();
         if from_copy {
@@ -147,18 +185,18 @@ impl Harness {
         for (n, sample) in SAMPLES.iter().enumerate() {
             let lease = sample.lease(&self.store);
             for index in 0..sample.chunks() {
-                let state = lease.state(index);
-                let expected = self.written.contains(&(n, index));
-                assert!(
-                    expected || state == ChunkState::Missing,
-                    "{n}, {index}: {state:?}"
-                );
-                assert!(
-                    !roomy || !expected || state != ChunkState::Missing,
-                    "{n}, {index} lost"
-                );
-                if state == ChunkState::Present {
-                    assert!(sample.is_right(&lease, index));
+                let held = lease.held(index);
+                for page in pages_of(n, index) {
+                    let range = ByteRange::at(page.1 * PAGE_SIZE, PAGE_SIZE).clamp_to(sample.size);
+                    let is_here = held.iter().any(|held| held.intersect(range) == range);
+                    let expected = self.written.contains(&page);
+                    assert!(expected || !is_here, "{page:?} is here");
+                    assert!(!roomy || !expected || is_here, "{page:?} is lost");
+                }
+                for held in held {
+                    if lease.first_absent(held).is_none() {
+                        assert!(sample.is_right(&lease, held));
+                    }
                 }
             }
         }
@@ -167,15 +205,24 @@ impl Harness {
     fn check_all_verified(&self) {
         for sample in SAMPLES {
             let lease = sample.lease(&self.store);
-            let held = lease.present_bytes();
-            let right = sample.present(&lease);
-            let bytes: u64 = right
-                .iter()
-                .map(|&i| chunk::range(i, sample.size).len())
-                .sum();
-            assert_eq!(bytes, held);
+            let before = lease.present_bytes();
+            for index in 0..sample.chunks() {
+                lease.verify(index);
+                for held in lease.held(index) {
+                    assert_eq!(lease.first_absent(held), None);
+                    assert!(sample.is_right(&lease, held));
+                }
+            }
+            assert_eq!(lease.present_bytes(), before);
         }
     }
+}
+
+/// The pages of a chunk, as the harness notes them.
+fn pages_of(n: usize, index: u64) -> impl Iterator<Item = (usize, u64)> {
+    let range = chunk::range(index, SAMPLES[n].size);
+    let pages = range.start() / PAGE_SIZE..range.end().div_ceil(PAGE_SIZE);
+    pages.map(move |page| (n, page))
 }
 
 fn run(quota: u64, ops: &[Op]) {

@@ -33,7 +33,7 @@ fn turn(store: &Arc<Store>, sample: Sample, dice: u64) {
             let _ = sample.write(&again, index);
             drop(lease);
             if again.state(index) == ChunkState::Present {
-                assert!(sample.is_right(&again, index));
+                assert!(sample.is_right(&again, chunk::range(index, sample.size)));
             }
         }
     }

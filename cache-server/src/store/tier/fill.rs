@@ -1,14 +1,15 @@
-//! A chunk on its way into a tier.
+//! A chunk, or some pages of one, on the way into a tier.
 
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use forebay_core::ByteRange;
 use forebay_core::chunk::CHUNK_SIZE;
 
 use super::{Tier, Trouble};
-use crate::store::chunks::{Change, ChunkState, MOST_CHUNKS};
+use crate::store::chunks::{Change, ChunkState, MOST_CHUNKS, Piece};
 use crate::store::data;
 use crate::store::error::Fault;
 use crate::store::journal::Record;
@@ -19,16 +20,17 @@ use crate::store::stats::add;
 /// Bytes that are evicted at least when the file system says that it is full.
 const RELIEF_BYTES: u64 = 16 * CHUNK_SIZE;
 
-/// The bytes of one chunk.
-pub(in crate::store) struct NewChunk<'a> {
-    pub(in crate::store) index: u64,
-    pub(in crate::store) pieces: &'a [Bytes],
-    /// The length of the pieces together.
-    pub(in crate::store) len: u64,
-    pub(in crate::store) crc: u32,
+/// Bytes to be kept.
+pub(in crate::store) struct NewBytes<'a> {
+    /// What they are.
+    pub(in crate::store) piece: Piece,
+    /// Where they lie in the object.
+    pub(in crate::store) range: ByteRange,
+    /// They themselves, in order and as many as `range` has.
+    pub(in crate::store) bytes: &'a [Bytes],
 }
 
-/// Why a tier did not take a chunk.
+/// Why a tier did not take what it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Refusal {
     /// It has no room, or has failed.
@@ -38,33 +40,35 @@ pub(in crate::store) enum Refusal {
 }
 
 impl Tier {
-    /// Writes `chunk` and enters it as present.
+    /// Writes `new` and enters it as present.
     pub(in crate::store) fn write(
         &self,
         object: &Arc<Object>,
-        chunk: &NewChunk<'_>,
+        new: &NewBytes<'_>,
     ) -> Result<(), Refusal> {
         if self.failed.load(Relaxed) || object.chunks.count() > MOST_CHUNKS {
             return Err(Refusal::NoRoom);
         }
-        let reservation = self.reserve(object, chunk.len).ok_or(Refusal::NoRoom)?;
-        let written = match self.write_data(object, chunk) {
+        let reservation = self
+            .reserve(object, new.range.len())
+            .ok_or(Refusal::NoRoom)?;
+        let written = match self.write_data(object, new) {
             Err(Trouble::Io(error)) if Fault::of(&error) == Fault::NoSpace => {
                 add(&self.counters.enospc, 1);
-                match self.evict(RELIEF_BYTES.max(chunk.len)) {
+                match self.evict(RELIEF_BYTES.max(new.range.len())) {
                     0 => Err(Trouble::Io(error)),
-                    _ => self.write_data(object, chunk),
+                    _ => self.write_data(object, new),
                 }
             }
             written => written,
         };
         let file = written.map_err(|trouble| self.refuse(object, &trouble))?;
-        self.enter(object, &file, chunk, reservation)
+        self.enter(object, &file, new.piece, reservation)
     }
 
-    fn write_data(&self, object: &Arc<Object>, chunk: &NewChunk<'_>) -> Result<Arc<File>, Trouble> {
+    fn write_data(&self, object: &Arc<Object>, new: &NewBytes<'_>) -> Result<Arc<File>, Trouble> {
         let file = self.file_for_writing(object)?;
-        data::write_all(&file, chunk.pieces, chunk.index * CHUNK_SIZE)?;
+        data::write_all(&file, new.bytes, new.range.start())?;
         Ok(file)
     }
 
@@ -82,30 +86,23 @@ impl Tier {
         self.existing_file(object)
     }
 
-    /// Declares a chunk present whose bytes are in `file`.
+    /// Declares a piece present whose bytes are in `file`.
     fn enter(
         &self,
         object: &Arc<Object>,
         file: &Arc<File>,
-        chunk: &NewChunk<'_>,
+        piece: Piece,
         reservation: Reservation<'_>,
     ) -> Result<(), Refusal> {
         let change = self
-            .enter_in_memory(object, file, chunk)
+            .enter_in_memory(object, file, piece)
             .ok_or(Refusal::Moved)?;
-        let added = change.after - change.before;
-        reservation.keep(added);
+        reservation.keep(change.after.saturating_sub(change.before));
+        // Pages that gave way to others.
+        self.quota
+            .give_back(change.before.saturating_sub(change.after));
         self.account(change);
-        if added > 0 {
-            self.chunks.fetch_add(1, Relaxed);
-        }
-        self.journal.append(Record::Chunk {
-            id: object.id,
-            generation: object.generation,
-            size: object.size(),
-            chunk: chunk.index as u32,
-            crc: chunk.crc,
-        });
+        self.journal.append(Record::of(object, piece));
         self.policy().insert(object.id, object.chunks.held_bytes());
         Ok(())
     }
@@ -114,7 +111,7 @@ impl Tier {
         &self,
         object: &Arc<Object>,
         file: &Arc<File>,
-        chunk: &NewChunk<'_>,
+        piece: Piece,
     ) -> Option<Change> {
         let slot = object.file();
         // Another file by now: the bytes went into one that is gone.
@@ -128,9 +125,7 @@ impl Tier {
         if self.is_on_disk() {
             self.dirty().add(object, file);
         }
-        object
-            .chunks
-            .enter(chunk.index, chunk.crc, ChunkState::Present)
+        object.chunks.enter(piece, ChunkState::Present)
     }
 
     fn refuse(&self, object: &Arc<Object>, trouble: &Trouble) -> Refusal {

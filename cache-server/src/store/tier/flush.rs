@@ -38,7 +38,8 @@ impl Tier {
             }
             add(&self.counters.flushes, 1);
         }
-        if slots > SLOTS_TO_KEEP && slots / 2 > self.chunks.load(Relaxed) {
+        let live = u64::try_from(self.records.load(Relaxed)).unwrap_or(0);
+        if slots > SLOTS_TO_KEEP && slots / 2 > live {
             self.rewrite_journal()
                 .map_err(self.context("rewrite the journal"))?;
         }
@@ -85,19 +86,12 @@ impl Tier {
         self.directory.root().sync_all()
     }
 
-    /// A journal of the chunks that are here.
+    /// A journal of what is here.
     fn draft_of_all(&self) -> io::Result<Draft> {
         let mut draft = Draft::create(&self.directory.new_journal(), self.boot)?;
         for object in self.index.objects_in(self.number) {
-            let (id, generation, size) = (object.id, object.generation, object.size());
-            for (chunk, crc) in object.chunks.held() {
-                draft.push(Record::Chunk {
-                    id,
-                    generation,
-                    size,
-                    chunk: chunk as u32,
-                    crc,
-                })?;
+            for piece in object.chunks.held() {
+                draft.push(Record::of(&object, piece))?;
             }
         }
         if self.is_on_disk() {

@@ -5,12 +5,11 @@
 //! compared. Files that no record speaks of are removed if their name is one that the
 //! store gives; anything else in the directory is left alone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 
 use forebay_core::ObjectId;
@@ -19,13 +18,13 @@ use tracing::{debug, info, warn};
 use super::Tier;
 use crate::eviction::PolicyKind;
 use crate::store::StoreError;
-use crate::store::chunks::ChunkState;
+use crate::store::chunks::{ChunkState, Piece};
 use crate::store::config::{TierConfig, TierKind};
 use crate::store::directory::{Directory, parse_name};
 use crate::store::dirty::Dirty;
 use crate::store::index::Index;
 use crate::store::journal::{
-    self, BootId, Draft, FoundChunk, FoundObject, Journal, Record, Replay,
+    self, BootId, Draft, FoundObject, FoundPiece, Journal, Record, Replay,
 };
 use crate::store::object::{Object, Place};
 use crate::store::room::{FreeSpace, Quota};
@@ -61,7 +60,7 @@ impl Tier {
             index: Arc::clone(index),
             counters: Arc::clone(counters),
             journal: Journal::new(draft),
-            chunks: AtomicU64::new(0),
+            records: AtomicI64::new(0),
             quota: Quota::new(config.quota),
             free_space: FreeSpace::new(config.min_free),
             policy: Mutex::new(policy.build()),
@@ -82,20 +81,18 @@ impl Tier {
 
     fn enter_found(&self, found: Found) {
         let mut not_synced = Vec::new();
-        for (object, chunks) in &found.objects {
-            for (&index, chunk) in chunks {
-                let entered =
-                    object
-                        .chunks
-                        .enter(u64::from(index), chunk.crc, ChunkState::Unverified);
-                if let Some(change) = entered {
+        for (object, recorded) in &found.objects {
+            for (chunk, FoundPiece { pages, crc, .. }) in recorded.pieces() {
+                let index = chunk.into();
+                let piece = Piece { index, pages, crc };
+                if let Some(change) = object.chunks.enter(piece, ChunkState::Unverified) {
                     self.quota.add(change.after - change.before);
                     self.account(change);
                 }
             }
-            self.chunks.fetch_add(chunks.len() as u64, Relaxed);
             self.policy().insert(object.id, object.chunks.held_bytes());
-            if self.is_on_disk() && chunks.values().any(|c| c.slot >= found.synced_below) {
+            let mut slots = recorded.pieces().map(|(_, piece)| piece.slot);
+            if self.is_on_disk() && slots.any(|slot| slot >= found.synced_below) {
                 not_synced.push(Arc::clone(object));
             }
         }
@@ -138,7 +135,10 @@ impl<'a> Recovery<'a> {
             let synced_below = self.replay.synced_below;
             for object in self.replay.objects.values_mut() {
                 let recorded = object.chunks.len();
-                object.chunks.retain(|_, chunk| chunk.slot < synced_below);
+                object.chunks.retain(|_, pieces| {
+                    pieces.retain(|piece| piece.slot < synced_below);
+                    !pieces.is_empty()
+                });
                 add(
                     &self.counters.torn_chunks,
                     (recorded - object.chunks.len()) as u64,
@@ -197,7 +197,7 @@ impl<'a> Recovery<'a> {
             .get(&id)
             .filter(|o| o.generation == generation);
         match object {
-            None => self.remove_orphan(&file.path()),
+            None => remove_orphan(self.counters, &file.path()),
             Some(object) => match file.metadata() {
                 Ok(data) if data.is_file() && data.len() == object.size => {
                     self.with_file.insert(id);
@@ -207,28 +207,21 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn remove_orphan(&self, path: &Path) {
-        add(&self.counters.orphans, 1);
-        remove(path);
-    }
-
     /// Makes the agreed objects known, the longest unchanged first.
     fn adopt(self, number: u8) -> Found {
         let synced_below = self.replay.synced_below;
-        let mut agreed: Vec<_> = self.replay.objects.iter().collect();
-        agreed.sort_by_cached_key(|(_, object)| object.chunks.values().map(|c| c.slot).max());
+        let mut agreed: Vec<_> = self.replay.objects.into_iter().collect();
+        agreed.sort_by_cached_key(|(_, object)| object.pieces().map(|(_, p)| p.slot).max());
         let mut objects = Vec::with_capacity(agreed.len());
-        for (&id, found) in agreed {
+        for (id, found) in agreed {
             let FoundObject {
-                generation,
-                size,
-                ref chunks,
-            } = *found;
+                generation, size, ..
+            } = found;
             let object = Arc::new(Object::new(id, size, generation, Place::Tier(number)));
             if self.index.insert(Arc::clone(&object)) {
-                objects.push((object, chunks.clone()));
+                objects.push((object, found));
             } else {
-                self.remove_orphan(&self.directory.data_file(id, generation));
+                remove_orphan(self.counters, &self.directory.data_file(id, generation));
             }
         }
         Found {
@@ -236,6 +229,11 @@ impl<'a> Recovery<'a> {
             synced_below,
         }
     }
+}
+
+fn remove_orphan(counters: &Counters, path: &Path) {
+    add(&counters.orphans, 1);
+    remove(path);
 }
 
 fn remove(path: &Path) {
@@ -246,7 +244,7 @@ fn remove(path: &Path) {
 
 /// What recovery has kept.
 struct Found {
-    objects: Vec<(Arc<Object>, BTreeMap<u32, FoundChunk>)>,
+    objects: Vec<(Arc<Object>, FoundObject)>,
     synced_below: u64,
 }
 
@@ -254,10 +252,10 @@ impl Found {
     /// Writes the journal anew: without what is dead or damaged, and under this boot.
     fn draft(&self, directory: &Directory, boot: BootId, kind: TierKind) -> io::Result<Draft> {
         let mut draft = Draft::create(&directory.new_journal(), boot)?;
-        self.push(&mut draft, |chunk| chunk.slot < self.synced_below)?;
+        self.push(&mut draft, |piece| piece.slot < self.synced_below)?;
         let below = draft.slots();
         draft.push(Record::Synced { below })?;
-        self.push(&mut draft, |chunk| chunk.slot >= self.synced_below)?;
+        self.push(&mut draft, |piece| piece.slot >= self.synced_below)?;
         if kind == TierKind::Disk {
             draft.sync()?;
         }
@@ -268,16 +266,16 @@ impl Found {
         Ok(draft)
     }
 
-    fn push(&self, draft: &mut Draft, wanted: impl Fn(&FoundChunk) -> bool) -> io::Result<()> {
-        for (object, chunks) in &self.objects {
-            let (id, generation, size) = (object.id, object.generation, object.size());
-            for (&chunk, found) in chunks.iter().filter(|(_, found)| wanted(found)) {
+    fn push(&self, draft: &mut Draft, wanted: impl Fn(&FoundPiece) -> bool) -> io::Result<()> {
+        for (object, found) in &self.objects {
+            for (chunk, piece) in found.pieces().filter(|(_, piece)| wanted(piece)) {
                 draft.push(Record::Chunk {
-                    id,
-                    generation,
-                    size,
+                    id: object.id,
+                    generation: object.generation,
+                    size: object.size(),
                     chunk,
-                    crc: found.crc,
+                    pages: piece.pages,
+                    crc: piece.crc,
                 })?;
             }
         }
