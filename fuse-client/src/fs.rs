@@ -77,8 +77,27 @@ impl DatasetFs {
     ///
     /// The cache must know the manifest's version before the first file is opened.
     pub fn new(manifest: Arc<Manifest>, cache: Arc<dyn Cache>, options: &MountOptions) -> Self {
+        Self::over(Epochs::new(manifest), cache, options)
+    }
+
+    /// A tree that goes on where another process has stopped: it shows `current`, and knows
+    /// all of `versions`, in the order in which they came; `None` if `current` is not
+    /// among them.
+    ///
+    /// The cache must know them all.
+    pub fn resume(
+        versions: Vec<Arc<Manifest>>,
+        current: VersionId,
+        cache: Arc<dyn Cache>,
+        options: &MountOptions,
+    ) -> Option<Self> {
+        let epochs = Epochs::resume(versions, current)?;
+        Some(Self::over(epochs, cache, options))
+    }
+
+    fn over(epochs: Epochs, cache: Arc<dyn Cache>, options: &MountOptions) -> Self {
         Self {
-            epochs: Epochs::new(manifest),
+            epochs,
             cache,
             ownership: Ownership::new(options),
             handles: Handles::new(None),
@@ -126,6 +145,17 @@ impl DatasetFs {
     /// been looked up keeps its version.
     pub(crate) fn refresh(&self, manifest: Arc<Manifest>) -> Option<Change> {
         self.epochs.advance(manifest)
+    }
+
+    /// What to tell the kernel in case a process before this one ended in the middle of a
+    /// refresh.
+    pub(crate) fn changes_so_far(&self) -> impl Iterator<Item = Change> {
+        let to = self.epochs.root();
+        let others = self.epochs.other_roots().into_iter();
+        others.map(move |from| Change {
+            from,
+            to: to.clone(),
+        })
     }
 
     /// The entry `name` of the directory `parent`.

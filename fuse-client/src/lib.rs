@@ -33,6 +33,6 @@ pub use fs::handle_log::HandleLog;
 pub use open_mode::{Chosen, OpenMode, OpenModeChoice};
 pub use options::MountOptions;
 pub use session::{
-    Mount, MountEntry, MountError, Refreshed, Unmount, mount_at, preflight, unmount,
+    Mount, MountEntry, MountError, Place, Refreshed, Unmount, mount_at, preflight, unmount,
 };
 pub use stats::{FuseSnapshot, FuseStats};

@@ -33,6 +33,9 @@ pub struct MountOptions {
     pub open_mode: OpenModeChoice,
     /// How many readahead requests the kernel keeps in flight. Default: 64.
     pub max_background: u16,
+    /// Whether the kernel repeats requests in flight for a process that takes the mount
+    /// over, where it can (Linux 6.9). Otherwise they fail with ECONNABORTED. Default: yes.
+    pub resend: bool,
 }
 
 /// With 128 KiB, the kernel's own default, sequential reads run at half the speed:
@@ -61,6 +64,7 @@ impl Default for MountOptions {
             read_ahead_kb: READ_AHEAD_KB,
             open_mode: OpenModeChoice::Auto,
             max_background: MAX_BACKGROUND,
+            resend: true,
         }
     }
 }

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use forebay_core::manifest::{Manifest, VersionId};
+use forebay_keeper::{Kept, Name};
 use fuser::Session;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -26,18 +27,25 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::fs::DatasetFs;
+use crate::fs::epoch::Change;
 use crate::fuse::Server;
 use crate::options::MountOptions;
 use crate::passthrough::Device;
 
 mod config;
+mod connection;
 mod error;
+mod handshake;
+mod helper;
 mod kernel_cache;
+mod kernel_mount;
 mod mountinfo;
+mod notification;
 mod preflight;
 mod readahead;
 mod unmount;
 
+use connection::Connection;
 use kernel_cache::KernelCache;
 
 pub use error::MountError;
@@ -68,13 +76,23 @@ const POLL: Duration = Duration::from_millis(2);
 /// Dropping it detaches the mount as [`Mount::unmount`] does.
 #[derive(Debug)]
 pub struct Mount {
-    mountpoint: PathBuf,
-    device: String,
+    place: Place,
+    connection: Connection,
     fs: Arc<DatasetFs>,
     kernel_cache: KernelCache,
     stopping: CancellationToken,
     waits: TaskTracker,
     ended: watch::Receiver<bool>,
+}
+
+/// A mount, as the mount table knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is mounted: absolute and without links.
+    pub mountpoint: PathBuf,
+    /// Its device number, as `major:minor`. It tells the mount from another that was made
+    /// at the same place.
+    pub device: String,
 }
 
 /// What a refresh did.
@@ -106,6 +124,68 @@ impl Mount {
         runtime: Handle,
     ) -> Result<Self, MountError> {
         let mountpoint = preflight::check(mountpoint)?;
+        let device = kernel_mount::mount(&mountpoint, options)
+            .map_err(|source| preflight::explain(&mountpoint, source))?;
+        let found = mount_at(&mountpoint).map_err(|source| serving(&mountpoint, source))?;
+        let begun = match found {
+            Some(entry) => {
+                let place = Place {
+                    mountpoint: mountpoint.clone(),
+                    device: entry.device,
+                };
+                let begin = |server| Connection::begin(device, server, options);
+                Self::serve(fs, place, options, runtime, begin)
+            }
+            None => Err(MountError::NotMounted {
+                mountpoint: mountpoint.clone(),
+            }),
+        };
+        begun.inspect_err(|_| {
+            // What went wrong is told; that the mount cannot be taken away either is not.
+            let _ = unmount(&mountpoint, Unmount::Detach);
+        })
+    }
+
+    /// Goes on serving a mount at `place` that another process made and left to a keeper.
+    /// When this returns, it is served again: open files stay open, and what was asked in
+    /// between is answered.
+    ///
+    /// The process before must have ended, or it takes requests still. `fs` must be
+    /// [resumed](DatasetFs::resume) with the versions of the one before.
+    ///
+    /// # Errors
+    /// [`MountError::NotMounted`] if the mount is not there any more, and
+    /// [`MountError::System`]; the mount is then as it was.
+    pub fn adopt(
+        fs: Arc<DatasetFs>,
+        place: Place,
+        kept: Kept,
+        options: &MountOptions,
+        runtime: Handle,
+    ) -> Result<Self, MountError> {
+        let Place { mountpoint, device } = &place;
+        let seen = mount_at(mountpoint).map_err(|source| serving(mountpoint, source))?;
+        if seen.is_none_or(|entry| entry.device != *device) {
+            return Err(MountError::NotMounted {
+                mountpoint: mountpoint.clone(),
+            });
+        }
+        let resume = |server| Connection::resume(kept, server, options);
+        let mount = Self::serve(fs, place, options, runtime, resume)?;
+        for change in mount.fs.changes_so_far() {
+            mount.show(&change)?;
+        }
+        Ok(mount)
+    }
+
+    /// Serves the connection that `connect` makes.
+    fn serve(
+        fs: Arc<DatasetFs>,
+        place: Place,
+        options: &MountOptions,
+        runtime: Handle,
+        connect: impl FnOnce(Server) -> io::Result<(Connection, Session<Server>)>,
+    ) -> Result<Self, MountError> {
         let (stopping, waits) = (CancellationToken::new(), TaskTracker::new());
         let server = Server::new(
             Arc::clone(&fs),
@@ -114,32 +194,17 @@ impl Mount {
             waits.clone(),
             options.max_background,
         );
-        let session = Session::new(server, &mountpoint, &config::fuser_config(options))
-            .map_err(|source| preflight::explain(&mountpoint, source))?;
-        let system = |action| {
-            let path = mountpoint.clone();
-            move |source| MountError::System {
-                action,
-                path,
-                source,
-            }
-        };
-        let kernel_cache = KernelCache::new(&session).map_err(system("serve"))?;
-        let device = mount_at(&mountpoint)
-            .map_err(system("look up"))?
-            .map(|entry| entry.device);
-        let device = device.ok_or_else(|| MountError::NotMounted {
-            mountpoint: mountpoint.clone(),
-        })?;
-        let connection = session.as_fd().try_clone_to_owned();
-        let connection = connection.map_err(system("serve"))?;
-        fs.attach_backings(Box::new(Device::new(connection)));
-        readahead::set(&device, options.read_ahead_kb);
-        let ended = serve(session).map_err(system("serve"))?;
-        info!(mountpoint = %mountpoint.display(), version = %fs.version(), "mounted");
+        let failed = |source| serving(&place.mountpoint, source);
+        let (connection, session) = connect(server).map_err(failed)?;
+        let kernel_cache = KernelCache::new(&session).map_err(failed)?;
+        let device = connection.device().try_clone().map_err(failed)?;
+        fs.attach_backings(Box::new(Device::new(device)));
+        readahead::set(&place.device, options.read_ahead_kb);
+        let ended = serve(session).map_err(failed)?;
+        info!(mountpoint = %place.mountpoint.display(), version = %fs.version(), "mounted");
         Ok(Self {
-            mountpoint,
-            device,
+            place,
+            connection,
             fs,
             kernel_cache,
             stopping,
@@ -148,9 +213,34 @@ impl Mount {
         })
     }
 
+    /// Leaves a copy of the connection with a keeper, under `name` and beside `note`. If
+    /// this process ends otherwise than by unmounting, another can [adopt](Self::adopt) the
+    /// mount.
+    ///
+    /// # Errors
+    /// [`MountError::Keeper`]; the mount is served all the same.
+    pub fn entrust(
+        &self,
+        keeper: &forebay_keeper::Client,
+        name: &Name,
+        note: &[u8],
+    ) -> Result<(), MountError> {
+        let device = self.connection.device().as_fd();
+        let stored = keeper.store(name, device, self.connection.record(), note);
+        stored.map_err(|source| MountError::Keeper {
+            mountpoint: self.place.mountpoint.clone(),
+            source,
+        })
+    }
+
+    /// What the mount table calls it.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Where it is mounted: absolute and without links.
     pub fn mountpoint(&self) -> &Path {
-        &self.mountpoint
+        &self.place.mountpoint
     }
 
     /// The tree that is mounted.
@@ -171,16 +261,19 @@ impl Mount {
         let Some(change) = self.fs.refresh(manifest) else {
             return Ok(Refreshed::Unchanged);
         };
-        self.kernel_cache
-            .switch_root(&change)
-            .map_err(|source| MountError::System {
-                action: "show the new version at",
-                path: self.mountpoint.clone(),
-                source,
-            })?;
+        self.show(&change)?;
         let (from, to) = (change.from.manifest.version(), change.to.manifest.version());
-        info!(mountpoint = %self.mountpoint.display(), %from, %to, "new look-ups see another version");
+        info!(mountpoint = %self.place.mountpoint.display(), %from, %to, "new look-ups see another version");
         Ok(Refreshed::Changed { from, to })
+    }
+
+    fn show(&self, change: &Change) -> Result<(), MountError> {
+        let shown = self.kernel_cache.switch_root(change);
+        shown.map_err(|source| MountError::System {
+            action: "show the new version at",
+            path: self.place.mountpoint.clone(),
+            source,
+        })
     }
 
     /// Takes the mount away and ends what serves it. Does nothing if it has ended.
@@ -203,7 +296,7 @@ impl Mount {
             // Without root, nothing but the end of this process closes files that others
             // have open below a detached mount.
             warn!(
-                mountpoint = %self.mountpoint.display(),
+                mountpoint = %self.place.mountpoint.display(),
                 "unmounted, but files below it are still open: they fail when this process ends"
             );
         }
@@ -228,10 +321,11 @@ impl Mount {
     /// Takes away what is left of a mount whose connection has ended. Another mount may
     /// have been made at the place since, and even have got the device number.
     fn clear_away(&self) -> Result<(), MountError> {
-        let seen = mount_at(&self.mountpoint).map_err(|source| self.cannot_unmount(source))?;
+        let seen =
+            mount_at(&self.place.mountpoint).map_err(|source| self.cannot_unmount(source))?;
         match seen {
-            Some(entry) if entry.device == self.device && preflight::is_stale(&entry) => {
-                unmount(&self.mountpoint, Unmount::Detach)
+            Some(entry) if entry.device == self.place.device && preflight::is_stale(&entry) => {
+                unmount(&self.place.mountpoint, Unmount::Detach)
             }
             _ => Ok(()),
         }
@@ -241,11 +335,11 @@ impl Mount {
         if !self.is_mounted()? {
             // Somebody has detached it, and somebody has files open below it.
             return Err(MountError::InUse {
-                mountpoint: self.mountpoint.clone(),
+                mountpoint: self.place.mountpoint.clone(),
             });
         }
         let (result, results) = mpsc::channel();
-        let mountpoint = self.mountpoint.clone();
+        let mountpoint = self.place.mountpoint.clone();
         let unmounting = move || drop(result.send(unmount(&mountpoint, Unmount::Clean)));
         thread::Builder::new()
             .name("forebay-umount".to_owned())
@@ -273,7 +367,7 @@ impl Mount {
             debug!("detached by somebody else before");
             return Ok(());
         }
-        match unmount(&self.mountpoint, Unmount::Detach) {
+        match unmount(&self.place.mountpoint, Unmount::Detach) {
             Err(MountError::NotMounted { .. }) => Ok(()),
             other => other,
         }
@@ -300,14 +394,15 @@ impl Mount {
 
     /// Whether the mount that is seen at the mount point is this one.
     fn is_mounted(&self) -> Result<bool, MountError> {
-        let seen = mount_at(&self.mountpoint).map_err(|source| self.cannot_unmount(source))?;
-        Ok(seen.is_some_and(|entry| entry.device == self.device))
+        let seen =
+            mount_at(&self.place.mountpoint).map_err(|source| self.cannot_unmount(source))?;
+        Ok(seen.is_some_and(|entry| entry.device == self.place.device))
     }
 
     fn cannot_unmount(&self, source: io::Error) -> MountError {
         MountError::System {
             action: "unmount",
-            path: self.mountpoint.clone(),
+            path: self.place.mountpoint.clone(),
             source,
         }
     }
@@ -321,6 +416,14 @@ impl Drop for Mount {
                 "mount left behind"
             );
         }
+    }
+}
+
+fn serving(mountpoint: &Path, source: io::Error) -> MountError {
+    MountError::System {
+        action: "serve",
+        path: mountpoint.to_owned(),
+        source,
     }
 }
 

@@ -71,6 +71,24 @@ impl Epochs {
         }
     }
 
+    /// Goes on with versions that were served before, in the order in which they came;
+    /// `None` if `current` is not among them.
+    pub(crate) fn resume(versions: Vec<Arc<Manifest>>, current: VersionId) -> Option<Self> {
+        let current = versions
+            .iter()
+            .position(|served| served.version() == current)?;
+        Some(Self {
+            state: RwLock::new(State { versions, current }),
+        })
+    }
+
+    /// The roots of all versions but the current one.
+    pub(crate) fn other_roots(&self) -> Vec<Node> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let others = (0..state.versions.len()).filter(|index| *index != state.current);
+        others.filter_map(|index| state.root(index)).collect()
+    }
+
     /// Makes `manifest` the current version. A version that was served before gets its
     /// old epoch, and with it its old inode numbers. `None` if it is current already.
     pub(crate) fn advance(&self, manifest: Arc<Manifest>) -> Option<Change> {
@@ -212,6 +230,24 @@ mod tests {
             .expect("back");
         assert_eq!(change.to.epoch, EpochId(0));
         assert_eq!(epochs.versions().0.len(), 2);
+    }
+
+    #[test]
+    fn versions_that_are_resumed_give_every_inode_its_old_meaning() {
+        let fixture = Fixture::new();
+        let versions = [("a", "one"), ("b", "two")];
+        let versions =
+            versions.map(|(name, content)| fixture.version(&[(name, content.as_bytes())]));
+        let epochs = Epochs::new(Arc::clone(&versions[0]));
+        epochs.advance(Arc::clone(&versions[1])).expect("new");
+        epochs.advance(Arc::clone(&versions[0])).expect("back");
+        let (served, current) = epochs.versions();
+        assert_eq!(current, versions[0].version());
+        let resumed = Epochs::resume(versions.to_vec(), current).expect("among them");
+        assert_eq!(resumed.versions(), (served, current));
+        assert_eq!(resumed.root().epoch, EpochId(0));
+        assert_eq!(resumed.other_roots()[0].epoch, EpochId(1));
+        assert!(Epochs::resume(Vec::new(), current).is_none());
     }
 
     #[test]

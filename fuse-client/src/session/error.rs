@@ -93,6 +93,14 @@ pub enum MountError {
         /// The mount point.
         mountpoint: PathBuf,
     },
+    /// The keeper did not take the descriptor of the mount.
+    #[error("the mount on {} cannot be kept", mountpoint.display())]
+    Keeper {
+        /// The mount point.
+        mountpoint: PathBuf,
+        /// What the keeper said.
+        source: forebay_keeper::Error,
+    },
     /// A system call failed in a way that has no better description.
     #[error("cannot {action} {}", path.display())]
     System {

@@ -13,12 +13,9 @@ use forebay_core::manifest::EntryId;
 use fuser::{INodeNo, Notifier, Session};
 use tracing::debug;
 
+use super::notification::{self, Notification};
 use crate::fs::epoch::{Change, Node};
 use crate::fuse::Server;
-
-/// FUSE_NOTIFY_INC_EPOCH, Linux 6.16 (include/uapi/linux/fuse.h): all names that the
-/// kernel knows are looked up again at their next use. fuser 0.18 does not know it.
-const NOTIFY_INC_EPOCH: u32 = 8;
 
 /// A name that may exist or not.
 const ANY_NAME: &str = ".forebay";
@@ -69,13 +66,10 @@ impl KernelCache {
 
     /// All names at once, by raising the epoch that the kernel compares them with.
     fn forget_all_names(&self) -> io::Result<()> {
-        // struct fuse_out_header { u32 len; i32 error; u64 unique; }: a notification has
-        // its code in place of the error, and answers no request.
-        let mut header = [0u8; 16];
-        header[..4].copy_from_slice(&16u32.to_ne_bytes());
-        header[4..8].copy_from_slice(&NOTIFY_INC_EPOCH.to_ne_bytes());
-        rustix::io::write(&self.device, &header)?;
-        Ok(())
+        Ok(notification::send(
+            &self.device,
+            Notification::IncreaseEpoch,
+        )?)
     }
 
     /// Each name that the root had, so that it leads to the new version, and each that it

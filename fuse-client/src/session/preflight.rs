@@ -8,12 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::MountError;
+use super::helper::HELPER;
 use super::mountinfo::{MountEntry, mount_at};
 
-const DEVICE: &str = "/dev/fuse";
-
-/// The helper that mounts for users who may not (package fuse3).
-pub(super) const HELPER: &str = "fusermount3";
+pub(super) const DEVICE: &str = "/dev/fuse";
 
 /// How long a mount that is in the way may take to show that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
