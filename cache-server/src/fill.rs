@@ -5,8 +5,9 @@
 //! first one's flight instead of asking the origin again. A flight is a task of its own:
 //! a reader that gives up stops waiting, and the flight goes on for the others.
 //!
-//! Readers that wait go first. A prefetch takes a permit *before* its chunks are listed
-//! as in flight, so that a reader never queues behind prefetch that has not begun.
+//! Readers that wait go first. A prefetch is admitted *before* its chunks are listed as in
+//! flight, so that a reader never queues behind prefetch that has not begun (see
+//! [`crate::prefetch`] for who is admitted).
 //!
 //! Where the store has no room, a chunk goes to the **transient** cache instead: a small
 //! byte-bounded map from which the waiting readers take it. They read through, and get
@@ -20,13 +21,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use forebay_core::cache::{Availability, CacheError};
 use forebay_core::{ByteRange, ErrorKind, ObjectId, chunk};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dataset::Target;
+use crate::origin::OriginStats;
+use crate::prefetch::{Admission, Prefetch, PrefetchConfig, PrefetchSnapshot};
 use crate::store::{ChunkState, ObjectLease};
 
+mod ahead;
 mod flight;
 mod stats;
 mod transfer;
@@ -48,8 +52,10 @@ pub struct FillConfig {
     pub part_bytes: u64,
     /// Origin reads at once for readers that wait.
     pub demand_flights: usize,
-    /// Origin reads at once ahead of readers.
-    pub prefetch_flights: usize,
+    /// Limits of what is fetched ahead of readers.
+    pub prefetch: PrefetchConfig,
+    /// What the origins say of the requests to them: prefetch slows down when they ask.
+    pub origin_stats: Arc<OriginStats>,
     /// Bytes of chunks that are passed on without being kept.
     pub transient_bytes: u64,
 }
@@ -60,7 +66,8 @@ impl Default for FillConfig {
             origin_timeout: Duration::from_secs(60),
             part_bytes: 8 << 20,
             demand_flights: 128,
-            prefetch_flights: 8,
+            prefetch: PrefetchConfig::default(),
+            origin_stats: Arc::default(),
             transient_bytes: 64 << 20,
         }
     }
@@ -85,7 +92,7 @@ pub struct Fills {
     flights: Mutex<HashMap<ChunkKey, Arc<Flight>>>,
     transient: moka::sync::Cache<ChunkKey, Bytes>,
     demand: Arc<Semaphore>,
-    prefetch: Arc<Semaphore>,
+    ahead: Prefetch,
     tasks: TaskTracker,
     cancel: CancellationToken,
     stats: FillStats,
@@ -104,7 +111,11 @@ impl Fills {
             flights: Mutex::default(),
             transient,
             demand: Arc::new(Semaphore::new(config.demand_flights)),
-            prefetch: Arc::new(Semaphore::new(config.prefetch_flights)),
+            ahead: Prefetch::new(
+                &config.prefetch,
+                config.part_bytes,
+                Arc::clone(&config.origin_stats),
+            ),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
             stats: FillStats::default(),
@@ -115,6 +126,11 @@ impl Fills {
     /// What the miss path has done so far.
     pub fn stats(&self) -> &FillStats {
         &self.stats
+    }
+
+    /// What prefetch does now and has done.
+    pub fn prefetch(&self) -> PrefetchSnapshot {
+        self.ahead.snapshot()
     }
 
     /// Makes `range` of `object` readable and says where it lies.
@@ -269,72 +285,6 @@ impl Fills {
         }
     }
 
-    /// Fetches or verifies `range` ahead of a reader, as far as permits allow.
-    ///
-    /// Ends when the whole range has been begun. Errors are left to the reader that
-    /// needs the bytes: it will meet the origin itself.
-    pub async fn prefetch(self: &Arc<Self>, object: &Arc<OpenObject>, range: ByteRange) {
-        let chunks = chunk::covering(range.clamp_to(object.target.size));
-        let mut next = chunks.start;
-        while let Some(at) = object.lease.first_not_present(next..chunks.end) {
-            let end = self.part_end(at).min(chunks.end);
-            next = end;
-            if object.lease.state(at) == ChunkState::Unverified {
-                self.verify(object, at..end).await;
-                continue;
-            }
-            let Some(permit) = self.prefetch_permit().await else {
-                return;
-            };
-            self.join_or_start(object, at..end, Urgency::Prefetch(permit));
-        }
-    }
-
-    /// Fetches or verifies `chunks` and waits for all of them, with a prefetch permit:
-    /// the unit of a warm-up.
-    ///
-    /// # Errors
-    /// As [`ensure`](Self::ensure); [`ErrorKind::NoSpace`] if the bytes came but could
-    /// not be kept.
-    pub async fn warm(
-        self: &Arc<Self>,
-        object: &Arc<OpenObject>,
-        chunks: Range<u64>,
-    ) -> Result<(), CacheError> {
-        let mut tried = None;
-        while let Some(at) = object.lease.first_not_present(chunks.clone()) {
-            if object.lease.state(at) == ChunkState::Unverified {
-                self.verify(object, at..chunks.end).await;
-                continue;
-            }
-            // A chunk that a whole flight has not brought into the store found no room.
-            if tried == Some(at) || self.transient.contains_key(&(object.target.id, at)) {
-                return Err(no_room(object));
-            }
-            tried = Some(at);
-            let permit = self.prefetch_permit().await.ok_or_else(shutting_down)?;
-            let boarded = self.join_or_start(object, at..chunks.end, Urgency::Prefetch(permit));
-            if let Some(Boarded { flight, .. }) = boarded {
-                flight.wait_for(flight.last()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The chunk behind the last one of the part that `chunk` belongs to.
-    pub fn part_end(&self, chunk: u64) -> u64 {
-        let per_part = (self.config.part_bytes / chunk::CHUNK_SIZE).max(1);
-        (chunk / per_part + 1) * per_part
-    }
-
-    async fn prefetch_permit(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            permit = Arc::clone(&self.prefetch).acquire_owned() => permit.ok(),
-        }
-    }
-
     /// The flight that brings the first of `chunks`: the one under way, or a new one for
     /// that chunk and the missing ones behind it. `None` if the chunk is there by now.
     fn join_or_start(
@@ -393,11 +343,13 @@ impl Fills {
         flight: &Arc<Flight>,
         urgency: Urgency,
     ) -> Result<(), CacheError> {
+        // Held to the end, whichever it is.
         let _permit = match urgency {
-            Urgency::Prefetch(permit) => permit,
+            Urgency::Prefetch(admission) => (Some(admission), None, None),
             Urgency::Demand => {
                 let acquired = Arc::clone(&self.demand).acquire_owned().await;
-                acquired.map_err(|_| shutting_down())?
+                let permit = acquired.map_err(|_| shutting_down())?;
+                (None, Some(permit), Some(self.ahead.demand()))
             }
         };
         let _timed = self.stats.begin();
@@ -442,8 +394,8 @@ struct Boarded {
 enum Urgency {
     /// A reader, now.
     Demand,
-    /// Nobody yet; the permit bounds how many of these there are.
-    Prefetch(OwnedSemaphorePermit),
+    /// Nobody yet; the admission bounds how many of these there are.
+    Prefetch(Admission),
 }
 
 fn shutting_down() -> CacheError {

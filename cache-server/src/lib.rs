@@ -7,5 +7,6 @@ pub mod listing;
 mod metrics;
 pub mod node;
 pub mod origin;
+pub mod prefetch;
 pub mod source;
 pub mod store;

@@ -26,6 +26,7 @@ impl Measured for NodeCache {
         let fill = self.fill_stats().snapshot();
         let store = self.store().stats();
         let usage = self.usage();
+        let prefetch = self.prefetch();
         vec![
             Reading::plain(&metric::FILL_FLIGHTS, fill.flights),
             Reading::plain(&metric::FILL_JOINED, fill.joined),
@@ -33,6 +34,11 @@ impl Measured for NodeCache {
             Reading::plain(&metric::FILL_IN_FLIGHT, fill.in_flight),
             Reading::plain(&metric::FILL_STORED_BYTES, fill.stored_bytes),
             Reading::plain(&metric::FILL_READ_THROUGH_BYTES, fill.read_through_bytes),
+            Reading::plain(&metric::PREFETCH_BUDGET, prefetch.budget_bytes),
+            Reading::plain(&metric::PREFETCH_WINDOW, prefetch.window_bytes),
+            Reading::plain(&metric::PREFETCH_CONCURRENCY, prefetch.concurrency),
+            Reading::plain(&metric::PREFETCH_PAUSED, prefetch.paused.into()),
+            Reading::plain(&metric::PREFETCH_SHED_BYTES, prefetch.shed_bytes),
             Reading::plain(&metric::CACHE_CAPACITY, usage.capacity_bytes),
             Reading::plain(&metric::CACHE_USED, usage.used_bytes),
             Reading::plain(&metric::CACHE_OBJECTS, store.objects),

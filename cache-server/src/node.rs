@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::dataset::Dataset;
 use crate::fill::{FillConfig, FillStats, Fills, OpenObject};
 use crate::origin::Origin;
+use crate::prefetch::PrefetchSnapshot;
 use crate::store::Store;
 
 mod census;
@@ -65,6 +66,11 @@ impl NodeCache {
     /// Counters of the miss path.
     pub fn fill_stats(&self) -> &FillStats {
         self.fills.stats()
+    }
+
+    /// What prefetch does now and has done.
+    pub fn prefetch(&self) -> PrefetchSnapshot {
+        self.fills.prefetch()
     }
 
     /// Ends every wait, then makes what was filled durable. Blocks for the last part.
@@ -172,12 +178,9 @@ impl Cache for NodeCache {
         async move { self.fills.whole(held(lease).ok()?).await }.boxed()
     }
 
-    fn advise(&self, lease: &Lease, range: ByteRange) {
-        let Ok(object) = held(lease) else { return };
-        let object = Arc::clone(object);
-        let fills = Arc::clone(&self.fills);
-        let work = async move { fills.prefetch(&object, range).await };
-        self.fills.spawn_on(&self.runtime, work);
+    fn advise(&self, lease: &Lease, range: ByteRange) -> u64 {
+        let Ok(object) = held(lease) else { return 0 };
+        self.fills.advise(&self.runtime, object, range)
     }
 
     fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>> {

@@ -74,6 +74,8 @@ pub struct CacheConfig {
     pub memory: Quota,
     /// What is evicted first.
     pub policy: Policy,
+    /// The budget of prefetch; `None` depends on the memory.
+    pub prefetch_budget: Option<Size>,
 }
 
 /// A quota and whether it is a default, which may give way.
@@ -198,6 +200,7 @@ impl MountConfig {
                     explicit: explicit_memory,
                 },
                 policy: sure(said.policy),
+                prefetch_budget: said.prefetch_budget,
             },
             tree: TreeConfig {
                 uid: said.uid,
@@ -234,6 +237,7 @@ impl MountConfig {
             "cache-size": self.cache.size,
             "memory-size": self.cache.memory.size,
             "policy": self.cache.policy,
+            "prefetch-budget": self.cache.prefetch_budget,
             "uid": self.tree.uid,
             "gid": self.tree.gid,
             "file-mode": Mode(self.tree.file_mode),

@@ -148,6 +148,19 @@ pub struct MountOptions {
     #[arg(value_enum)]
     pub policy: Option<Policy>,
 
+    /// How many bytes may be on their way ahead of readers, all together; 0 for no prefetch.
+    ///
+    /// By default 256 MiB, or an eighth of the memory that the process may use if that is
+    /// less. While memory is short, prefetch waits whatever this says.
+    #[arg(
+        long,
+        env = "FOREBAY_PREFETCH_BUDGET",
+        value_name = "SIZE",
+        help_heading = "Cache"
+    )]
+    #[arg(value_parser = value::prefetch_budget)]
+    pub prefetch_budget: Option<Size>,
+
     /// The owner of every file, as a number; by default the user who mounts.
     #[arg(long, env = "FOREBAY_UID", value_name = "UID", help_heading = "Tree")]
     pub uid: Option<u32>,
@@ -327,6 +340,7 @@ impl MountOptions {
             cache_size,
             memory_size,
             policy,
+            prefetch_budget,
             uid,
             gid,
             file_mode,

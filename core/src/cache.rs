@@ -141,9 +141,12 @@ pub trait Cache: Send + Sync + fmt::Debug + 'static {
     /// that is begun and `None` answered meanwhile.
     fn whole<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Option<Arc<File>>>;
 
-    /// Says that `range` will probably be read soon. Returns at once; the cache may
-    /// fetch it when that takes nothing from a reader that waits.
-    fn advise(&self, lease: &Lease, range: ByteRange);
+    /// Says that `range` will probably be read soon. Returns at once: how many bytes of
+    /// it, from its beginning on, the cache takes note of.
+    ///
+    /// The cache may fetch those when that takes nothing from a reader that waits. For
+    /// the others it has no room now; they may be advised again later.
+    fn advise(&self, lease: &Lease, range: ByteRange) -> u64;
 
     /// The bytes of `file` that are in the cache.
     fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>>;

@@ -99,6 +99,11 @@ metrics! {
     FILL_IN_FLIGHT = Gauge "forebay_fill_flights_in_flight" [] "Fetches under way";
     FILL_STORED_BYTES = Counter "forebay_fill_stored_bytes" [] "Bytes fetched and kept";
     FILL_READ_THROUGH_BYTES = Counter "forebay_fill_read_through_bytes" [] "Bytes fetched and passed on for want of room in the cache";
+    PREFETCH_BUDGET = Gauge "forebay_prefetch_budget_bytes" [] "Bytes that may be asked for ahead of readers and not yet be here; 0 without prefetch";
+    PREFETCH_WINDOW = Gauge "forebay_prefetch_window_bytes" [] "Bytes asked for ahead of readers and not yet here";
+    PREFETCH_CONCURRENCY = Gauge "forebay_prefetch_concurrency" [] "Origin reads that may be under way at once before prefetch waits; adapts to the origin";
+    PREFETCH_PAUSED = Gauge "forebay_prefetch_paused" [] "1 while prefetch waits for memory";
+    PREFETCH_SHED_BYTES = Counter "forebay_prefetch_shed_bytes" [] "Bytes advised and refused for want of memory";
     CACHE_CAPACITY = Gauge "forebay_cache_capacity_bytes" [] "Sum of the quotas of the cache's tiers";
     CACHE_USED = Gauge "forebay_cache_used_bytes" [] "Bytes that the cache holds";
     CACHE_OBJECTS = Gauge "forebay_cache_objects" [] "Objects of which the cache holds bytes";

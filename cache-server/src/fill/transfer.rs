@@ -82,6 +82,7 @@ impl Fills {
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
         tokio::task::spawn_blocking(move || {
             let len = chunk::range(index, object.target.size).len();
+            fills.ahead.received(len);
             match object.lease.write(index, &pieces) {
                 Ok(()) => fills.stats.stored(len),
                 Err(error) => {

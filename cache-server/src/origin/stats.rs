@@ -58,7 +58,7 @@ impl OriginStats {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn failed(&self, kind: ErrorKind) {
+    pub(crate) fn failed(&self, kind: ErrorKind) {
         self.errors[kind as usize].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_cache_server::fill::FillConfig;
+use forebay_cache_server::node::WarmupProgress;
 use forebay_cache_server::origin::{Error, Fault};
+use forebay_cache_server::prefetch::PrefetchConfig;
 use forebay_core::cache::{Availability, Cache};
 use forebay_core::manifest::EntryId;
 use forebay_core::{ByteRange, ErrorKind};
@@ -201,6 +203,70 @@ async fn advice_brings_bytes_before_they_are_asked_for() {
     });
     waited.await.expect("the advised range arrives");
     assert_eq!(node.origin.reads().len(), 3, "parts of 8 MiB");
+}
+
+fn limited(budget_bytes: u64) -> FillConfig {
+    FillConfig {
+        prefetch: PrefetchConfig {
+            budget_bytes,
+            ..PrefetchConfig::default()
+        },
+        ..FillConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn advice_beyond_the_budget_is_refused_and_taken_once_there_is_room() {
+    let node = Node::start_with(&[("a", pattern(30 * MIB))], limited(16 << 20), 1 << 30).await;
+    node.origin
+        .always(Some(Fault::Delay(Duration::from_millis(50))));
+    let lease = node.lease("a").await;
+    let size = 30 * MIB as u64;
+    let mut next = 0;
+    let all_taken = tokio::time::timeout(Duration::from_secs(10), async {
+        while next < size {
+            next += node.cache.advise(&lease, ByteRange::new(next, size));
+            let window = node.cache.prefetch().window_bytes;
+            assert!(window <= 16 << 20, "{window} of a budget of 16 MiB");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    all_taken.await.expect("room comes back");
+    assert!(node.origin.reads().len() >= 2);
+}
+
+#[tokio::test]
+async fn a_reader_overtakes_prefetch_that_has_not_begun() {
+    let mut config = limited(64 << 20);
+    (config.prefetch.first_flights, config.prefetch.most_flights) = (1, 1);
+    let node = Node::start_with(&[("a", pattern(40 * MIB))], config, 1 << 30).await;
+    node.origin
+        .on_reads([Fault::Delay(Duration::from_secs(3600))]);
+    let lease = node.lease("a").await;
+    let size = 40 * MIB as u64;
+    assert_eq!(node.cache.advise(&lease, ByteRange::new(0, size)), size);
+    let hanging = tokio::time::timeout(Duration::from_secs(10), async {
+        while node.origin.reads().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    hanging.await.expect("the first part is asked for");
+    let last = ByteRange::new(size - 10, size);
+    let read = tokio::time::timeout(Duration::from_secs(10), node.read("a", last));
+    let read = read.await.expect("nobody stands in the way");
+    assert_eq!(read.unwrap(), pattern(40 * MIB)[40 * MIB - 10..]);
+}
+
+#[tokio::test]
+async fn without_a_budget_nothing_is_prefetched_and_a_warm_up_works() {
+    let node = Node::start_with(&[("a", pattern(3 * MIB))], limited(0), 1 << 30).await;
+    let lease = node.lease("a").await;
+    let all = ByteRange::at(0, 3 * MIB as u64);
+    assert_eq!(node.cache.advise(&lease, all), 0);
+    let files = node.cache.files_below(node.version, EntryId(0)).unwrap();
+    let (progress, cancel) = (WarmupProgress::default(), CancellationToken::new());
+    let warmed = node.cache.warmup(node.version, &files, &progress, &cancel);
+    assert!(warmed.await.unwrap().is_complete());
 }
 
 #[tokio::test]

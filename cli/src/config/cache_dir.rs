@@ -314,6 +314,7 @@ mod tests {
                 explicit: true,
             },
             policy: Policy::Lru,
+            prefetch_budget: None,
         }
     }
 

@@ -11,6 +11,8 @@ use forebay_fuse_client::{self as fuse, OpenModeChoice};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::size::Size;
+
 /// One source as it was named, and what only it needs to be reached.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SourceEntry {
@@ -232,6 +234,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// The least that prefetch can do something with: one origin read.
+const LEAST_PREFETCH: u64 = 8 << 20;
+
+/// Parses a budget for prefetch.
+pub(super) fn prefetch_budget(text: &str) -> Result<Size, &'static str> {
+    match text.parse::<Size>() {
+        Ok(size) if size.0 == 0 || size.0 >= LEAST_PREFETCH => Ok(size),
+        _ => Err("expected a size of 8MiB or more, or 0 for no prefetch"),
+    }
+}
+
 /// Parses a log filter.
 pub(super) fn log_filter(text: &str) -> Result<String, &'static str> {
     match EnvFilter::builder().parse(text) {
@@ -295,5 +308,13 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("5").is_err());
         assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_prefetch_budget_has_room_for_one_read_or_is_none() {
+        assert_eq!(prefetch_budget("0"), Ok(Size(0)));
+        assert_eq!(prefetch_budget("8MiB"), Ok(Size(8 << 20)));
+        assert!(prefetch_budget("1MiB").is_err());
+        assert!(prefetch_budget("lots").is_err());
     }
 }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use forebay_core::ByteRange;
-use forebay_core::cache::{CacheError, Lease};
+use forebay_core::cache::{Cache, CacheError, Lease};
 
 use super::handle_log::{HandleLog, Record, Slot};
 use super::inode::Inode;
 use super::refusal::Refusals;
 use super::uses::BackingNumber;
-use crate::prefetch::Sequence;
+use crate::prefetch::Pattern;
 
 /// So many locks that readers on all cores rarely meet on one.
 const SHARDS: usize = 16;
@@ -40,7 +40,7 @@ pub(crate) struct OpenFile {
     pub(crate) lease: Lease,
     /// How it is read.
     pub(crate) how: How,
-    sequence: Mutex<Sequence>,
+    pattern: Mutex<Pattern>,
     refusals: Mutex<Refusals>,
 }
 
@@ -51,7 +51,7 @@ impl OpenFile {
             inode,
             lease,
             how,
-            sequence: Mutex::default(),
+            pattern: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -68,11 +68,12 @@ impl OpenFile {
         refusals.take(range, Instant::now())
     }
 
-    /// Notes a read, and says what will probably be read soon.
-    pub(crate) fn observe(&self, range: ByteRange) -> Option<ByteRange> {
-        // Arithmetic only while the lock is held.
-        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        sequence.observe(range, self.lease.size)
+    /// Notes a read, and advises `cache` of what will probably be read soon.
+    pub(crate) fn look_ahead(&self, range: ByteRange, cache: &dyn Cache) {
+        let mut pattern = self.pattern.lock().unwrap_or_else(PoisonError::into_inner);
+        pattern.observe(range, self.lease.size, |ahead| {
+            cache.advise(&self.lease, ahead)
+        });
     }
 }
 

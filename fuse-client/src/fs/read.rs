@@ -112,7 +112,7 @@ impl DatasetFs {
         {
             return Err(FsError::RefusedBefore(error));
         }
-        self.look_ahead(&file, range);
+        file.look_ahead(range, &*self.cache);
         Ok(match ready {
             Some(availability) => Read::Ready(Readable {
                 availability,
@@ -194,12 +194,6 @@ impl DatasetFs {
             entry: node.entry,
         };
         Ok(self.cache.lease(file).await?)
-    }
-
-    fn look_ahead(&self, file: &OpenFile, range: ByteRange) {
-        if let Some(ahead) = file.observe(range) {
-            self.cache.advise(&file.lease, ahead);
-        }
     }
 }
 

@@ -195,8 +195,9 @@ impl Cache for MemoryCache {
         futures::future::ready(whole).boxed()
     }
 
-    fn advise(&self, _lease: &Lease, range: ByteRange) {
+    fn advise(&self, _lease: &Lease, range: ByteRange) -> u64 {
         self.advised.lock().unwrap().push(range);
+        range.len()
     }
 
     fn cached_bytes(&self, file: FileRef) -> BoxFuture<'_, Result<u64, CacheError>> {

@@ -1,11 +1,11 @@
 //! The cache in the process of the mount.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::{NodeCache, Summary, WarmupProgress};
 use forebay_cache_server::origin::OriginStats;
+use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::store::{Store, StoreConfig, TierConfig, TierKind};
 use forebay_core::cache::{Cache, CacheError};
 use forebay_core::manifest::{EntryId, Manifest, VersionId};
@@ -26,6 +26,7 @@ use crate::mount_process::off_runtime;
 use crate::mount_process::service::of_cache;
 use crate::mount_process::versions::{self, Stored};
 use crate::options::Policy;
+use crate::size::Size;
 
 /// Origins, store and node of one mount.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Embedded {
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
         let shown = sources.shown(reach, audience, cancel).await?;
-        let node = attach(&store, &shown.manifest, &sources, config.origin_timeout);
+        let node = attach(&store, &shown.manifest, &sources, config);
         let embedded = Self {
             dirs,
             sources,
@@ -79,15 +80,27 @@ fn attach(
     store: &Arc<Store>,
     manifest: &Arc<Manifest>,
     sources: &Sources,
-    origin_timeout: Duration,
+    config: &MountConfig,
 ) -> Arc<NodeCache> {
     let fill = FillConfig {
-        origin_timeout,
+        origin_timeout: config.origin_timeout,
+        prefetch: PrefetchConfig {
+            budget_bytes: prefetch_budget(config.cache.prefetch_budget),
+            ..PrefetchConfig::default()
+        },
+        origin_stats: Arc::clone(sources.stats()),
         ..FillConfig::default()
     };
     let node = NodeCache::new(Arc::clone(store), fill, Handle::current());
     node.attach(Arc::clone(manifest), sources.origins());
     node
+}
+
+/// The budget that was asked for, or as much as the memory can bear.
+fn prefetch_budget(asked: Option<Size>) -> u64 {
+    let most = PrefetchConfig::default().budget_bytes;
+    let eighth = prefetch::memory_limit().map_or(most, |limit| limit / 8);
+    asked.map_or(most.min(eighth), |size| size.0)
 }
 
 impl Backend for Embedded {
