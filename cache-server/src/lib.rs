@@ -4,6 +4,7 @@ pub mod dataset;
 pub mod eviction;
 pub mod fill;
 pub mod listing;
+pub mod local;
 mod metrics;
 pub mod node;
 pub mod origin;

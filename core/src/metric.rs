@@ -112,6 +112,10 @@ metrics! {
     CACHE_CORRUPT_CHUNKS = Counter "forebay_cache_corrupt_chunks" [] "Cached chunks found wrong and dropped, never served";
     CACHE_TORN_CHUNKS = Counter "forebay_cache_torn_chunks" [] "Cached chunks dropped at recovery because a file or record was incomplete";
     CACHE_FULL_WRITES = Counter "forebay_cache_full_writes" [] "Chunks that no tier had room for";
+    CLIENT_CONNECTIONS = Gauge "forebay_client_connections" [] "Clients of this machine that are connected to the cache server";
+    CLIENT_LEASES = Gauge "forebay_client_leases" [] "Leases that they hold, those of clients that have just gone included";
+    CLIENT_REQUESTS = Counter "forebay_client_requests" [] "Requests from them";
+    CLIENT_REFUSED = Counter "forebay_client_refused_connections" [] "Connections ended because the user may not connect or the client broke the protocol";
     FUSE_READS = Counter "forebay_fuse_reads" [] "Read requests from the kernel";
     FUSE_READ_BYTES = Counter "forebay_fuse_read_bytes" [] "Bytes given to the kernel";
     FUSE_WAITS = Counter "forebay_fuse_waiting_reads" [] "Read requests that had to wait for the cache to fetch";

@@ -1,7 +1,13 @@
-//! gRPC contracts of Forebay, generated from `proto/` when the crate is built.
+//! The wire of Forebay: what its processes say to each other.
 //!
-//! One module per protobuf package. The comments of the `.proto` files are the
-//! documentation.
+//! Control goes over gRPC, one module per protobuf package, generated from `proto/` when
+//! the crate is built; the comments of the `.proto` files are the documentation. Bytes
+//! and descriptors go over framed protocols of our own, because gRPC copies every byte
+//! twice and cannot pass a descriptor: [`local`] between a client and the cache server of
+//! its machine.
+
+pub mod local;
+pub mod wire;
 
 /// The control socket of a mount.
 pub mod mount {

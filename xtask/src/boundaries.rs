@@ -1,7 +1,7 @@
 //! Crate edges: who may depend on whom.
 //!
-//! The arrows point one way, core <- {proto, keeper} <- {cache-server, fuse-client} <- cli,
-//! and the big libraries stay behind the crate that owns their subject.
+//! The arrows point one way, core <- {proto, keeper} <- {cache-server, cache-client,
+//! fuse-client} <- cli, and the big libraries stay behind the crate that owns their subject.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("forebay-keeper", &["forebay-core"]),
     ("forebay-loopback-s3", &[]),
     ("forebay-cache-server", &["forebay-core", "forebay-proto"]),
+    ("forebay-cache-client", &["forebay-core", "forebay-proto"]),
     (
         "forebay-fuse-client",
         &["forebay-core", "forebay-proto", "forebay-keeper"],
@@ -27,6 +28,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "forebay-core",
             "forebay-proto",
             "forebay-keeper",
+            "forebay-cache-client",
             "forebay-cache-server",
             "forebay-fuse-client",
             "forebay-loopback-s3",

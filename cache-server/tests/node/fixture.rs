@@ -6,7 +6,7 @@
 )]
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -68,6 +68,25 @@ impl Node {
         }
     }
 
+    /// The file of the version's manifest.
+    pub(crate) fn manifest_path(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.manifest", self.version))
+    }
+
+    /// The file at `path` of the tree.
+    pub(crate) fn file(&self, path: &str) -> FileRef {
+        let entry = self.manifest.resolve(path.as_bytes());
+        FileRef {
+            version: self.version,
+            entry: entry.expect("the path is in the tree"),
+        }
+    }
+
+    /// A path for a socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("cache.sock")
+    }
+
     /// Stops the node in order and starts it again over the same directory.
     pub(crate) async fn restart(&mut self) {
         self.cache.shutdown().await;
@@ -76,29 +95,25 @@ impl Node {
     }
 
     pub(crate) async fn lease(&self, path: &str) -> Lease {
-        let entry = self
-            .manifest
-            .resolve(path.as_bytes())
-            .expect("the path is in the tree");
-        self.cache
-            .lease(FileRef {
-                version: self.version,
-                entry,
-            })
-            .await
-            .unwrap()
+        self.cache.lease(self.file(path)).await.unwrap()
     }
 
     pub(crate) async fn read(&self, path: &str, range: ByteRange) -> Result<Vec<u8>, CacheError> {
         let lease = self.lease(path).await;
-        match self.cache.ensure(&lease, range).await? {
-            Availability::Inline(bytes) => Ok(bytes.into()),
-            Availability::Backed(backing) => {
-                let mut bytes = vec![0; range.len() as usize];
-                let at = backing.offset + range.start();
-                backing.file.read_exact_at(&mut bytes, at).unwrap();
-                Ok(bytes)
-            }
+        let found = self.cache.ensure(&lease, range).await?;
+        Ok(bytes_of(&found, range))
+    }
+}
+
+/// The bytes of `range`, where the cache has said that they are.
+pub(crate) fn bytes_of(found: &Availability, range: ByteRange) -> Vec<u8> {
+    match found {
+        Availability::Inline(bytes) => bytes.to_vec(),
+        Availability::Backed(backing) => {
+            let mut bytes = vec![0; range.len() as usize];
+            let at = backing.offset + range.start();
+            backing.file.read_exact_at(&mut bytes, at).unwrap();
+            bytes
         }
     }
 }

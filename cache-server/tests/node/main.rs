@@ -12,7 +12,9 @@ use forebay_core::manifest::EntryId;
 use forebay_core::{ByteRange, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
+mod conformance;
 mod fixture;
+mod separate;
 
 use fixture::{MIB, Node, pattern};
 
