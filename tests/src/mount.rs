@@ -17,6 +17,7 @@ use crate::wait::wait_until;
 mod kernel;
 mod watchdog;
 
+pub use kernel::{is_mounted, take_down};
 use watchdog::Watchdog;
 
 /// How long a mount may take to be there, the listing of its sources included.

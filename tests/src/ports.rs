@@ -7,7 +7,10 @@ use std::net::{Ipv4Addr, TcpListener};
 /// Another process could take one before the server does. The kernel hands out
 /// ephemeral ports at random, so this is rare; the server then does not start, and says
 /// so.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+///
+/// # Panics
+/// If there are not as many.
+pub fn free_ports<const N: usize>() -> [u16; N] {
     // All are held before the first is let go, so that no two are the same.
     let listeners: [TcpListener; N] = std::array::from_fn(|_| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of 127.0.0.1")

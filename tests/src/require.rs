@@ -37,15 +37,20 @@ pub fn binary() -> PathBuf {
         .expect("the forebay binary is built: run cargo build -p forebay, or set FOREBAY_BIN")
 }
 
-/// A program of the servers under test: in the repository's `.servers`, or on the path.
-pub(crate) fn server_program(in_servers: &str, name: &str) -> PathBuf {
-    let installed = repository().join(".servers").join(in_servers).join(name);
+/// A program of the servers under test, wherever [`find_program`] finds it.
+pub(crate) fn server_program(folder: &str, name: &str) -> PathBuf {
+    find_program(folder, name)
+        .unwrap_or_else(|| panic!("{name} is not installed: run cargo xtask servers install"))
+}
+
+/// A program in `folder` of the repository's `.servers`, or on the path.
+pub fn find_program(folder: &str, name: &str) -> Option<PathBuf> {
+    let installed = repository().join(".servers").join(folder).join(name);
     if installed.is_file() {
-        return installed;
+        return Some(installed);
     }
     let path = env::var_os("PATH").unwrap_or_default();
     on_path(&path, name)
-        .unwrap_or_else(|| panic!("{name} is not installed: run cargo xtask servers install"))
 }
 
 fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {

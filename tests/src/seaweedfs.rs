@@ -16,6 +16,8 @@ use crate::scratch::Scratch;
 const START: Duration = Duration::from_secs(60);
 /// The bucket whose creation tells that every part is up.
 const PROBE: &str = "forebay-probe";
+/// What it writes itself.
+const OWN_BYTES: u64 = 256 << 20;
 
 /// A running SeaweedFS. Dropping it kills it and removes its data.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct SeaweedFs {
     process: Process,
     sockets: Vec<PathBuf>,
     endpoint: Endpoint,
+    filer: String,
     _scratch: Scratch,
 }
 
@@ -33,8 +36,19 @@ impl SeaweedFs {
     /// # Panics
     /// If it is not installed, has no room, or does not start.
     pub fn start(need: u64) -> Self {
+        Self::start_in(Scratch::new("seaweedfs", need + OWN_BYTES))
+    }
+
+    /// [`Self::start`] with the objects in memory.
+    ///
+    /// # Panics
+    /// If it is not installed, has no room, or does not start.
+    pub fn start_in_memory(need: u64) -> Self {
+        Self::start_in(Scratch::in_memory("seaweedfs", need + OWN_BYTES))
+    }
+
+    fn start_in(scratch: Scratch) -> Self {
         let weed = server_program("seaweedfs", "weed");
-        let scratch = Scratch::new("seaweedfs", need + (256 << 20));
         let ports = Ports::pick();
         let endpoint = Endpoint::new(format!("http://127.0.0.1:{}", ports.s3));
         let keys = scratch.path().join("s3.json");
@@ -67,6 +81,7 @@ impl SeaweedFs {
         Self {
             process,
             sockets: ports.sockets(),
+            filer: ports.filer(),
             endpoint,
             _scratch: scratch,
         }
@@ -75,6 +90,11 @@ impl SeaweedFs {
     /// Where it is.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Where its filer is, as its own programs want to be told.
+    pub fn filer(&self) -> String {
+        self.filer.clone()
     }
 
     /// What it has logged.
@@ -143,6 +163,13 @@ impl Ports {
             ]
         };
         self.parts.iter().flat_map(flags).collect()
+    }
+
+    /// The filer's address with both ports.
+    fn filer(&self) -> String {
+        let filer = self.parts.iter().find(|(part, _, _)| *part == "filer");
+        let (_, http, grpc) = filer.expect("the filer is one of the parts");
+        format!("127.0.0.1:{http}.{grpc}")
     }
 
     /// Sockets that it makes outside its directory, by no choice of ours, and leaves

@@ -13,13 +13,13 @@ use rustix::mount::{UnmountFlags, unmount};
 const LAYERS: usize = 16;
 
 /// Whether something is mounted at `path`.
-pub(super) fn is_mounted(path: &Path) -> bool {
+pub fn is_mounted(path: &Path) -> bool {
     device(path).is_some()
 }
 
 /// Ends every FUSE connection of `path` and unmounts it: whoever waits for an answer gets
 /// an error. Does nothing where nothing is mounted.
-pub(super) fn take_down(path: &Path) {
+pub fn take_down(path: &Path) {
     for _ in 0..LAYERS {
         let Some(device) = device(path) else { return };
         // There only where fusectl is mounted.
