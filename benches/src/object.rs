@@ -5,12 +5,20 @@ use forebay_tests::{Endpoint, S3Client};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, WriteMultipart};
 
-/// Puts `size` bytes of the stream `seed` into a new bucket, in parts.
+/// Puts `size` bytes of the stream `seed` into a new bucket.
 ///
 /// # Panics
 /// If the server refuses: nothing can be measured then.
 pub fn upload(endpoint: &Endpoint, bucket: &str, key: &str, size: u64, seed: u64) {
     S3Client::new(endpoint).create_bucket(bucket);
+    put(endpoint, bucket, key, size, seed);
+}
+
+/// Puts `size` bytes of the stream `seed`, in parts.
+///
+/// # Panics
+/// If the server refuses: nothing can be measured then.
+pub fn put(endpoint: &Endpoint, bucket: &str, key: &str, size: u64, seed: u64) {
     let store = endpoint.object_store(bucket);
     let work = async {
         let upload = store

@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
+use chrono::Utc;
 use clap::{Parser, ValueEnum};
-use forebay_benches::show;
+use forebay_benches::data::Scale;
+use forebay_benches::show::{self, Options};
+use forebay_benches::{machine, page};
 
 /// Runs a list and prints one line an item: figure, bound, `ok` or `short`.
 #[derive(Parser)]
@@ -13,21 +17,52 @@ struct Args {
     /// Only the items whose names contain this; may be repeated.
     #[arg(long)]
     only: Vec<String>,
+    /// local-speed: leave other programs out, and the lines that compare with them.
+    #[arg(long)]
+    without_peers: bool,
+    /// local-speed: rounds of each comparison.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// local-speed: a few MiB instead of what the promises are made for, to see that
+    /// everything runs.
+    #[arg(long)]
+    tiny: bool,
+    /// local-speed: write the lines into benches/README.md, too.
+    #[arg(long)]
+    write: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum List {
     ReadPath,
+    LocalSpeed,
 }
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let items = match args.list {
         List::ReadPath => show::read_path::ITEMS,
+        List::LocalSpeed => show::local_speed::ITEMS,
     };
-    if show::run(items, &args.only) {
+    let options = Options {
+        peers: !args.without_peers,
+        scale: if args.tiny { Scale::TINY } else { Scale::FULL },
+        rounds: args.rounds as usize,
+    };
+    let report = show::run(items, &args.only, &options);
+    if args.write && args.list == List::LocalSpeed {
+        let text = format!(
+            "{}, {}, medians of {} rounds.\n\n{}",
+            Utc::now().format("%Y-%m-%d"),
+            machine::describe(),
+            args.rounds,
+            report.markdown()
+        );
+        page::write(&page::path("benches/README.md"), "local-speed", &text)?;
+    }
+    Ok(if report.finish() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    })
 }

@@ -13,26 +13,26 @@ mod origin_gone;
 pub const ITEMS: &[Item] = &[
     Item {
         name: "bad input",
-        run: bad_input::run,
+        run: |report, _| bad_input::run(report),
     },
     Item {
         name: "origin gone",
-        run: origin_gone::run,
+        run: |report, _| origin_gone::run(report),
     },
     Item {
         name: "million objects",
-        run: million::run,
+        run: |report, _| million::run(report),
     },
     Item {
         name: "cold read",
-        run: cold_read::run,
+        run: |report, _| cold_read::run(report),
     },
     Item {
         name: "checksums",
-        run: checksums::run,
+        run: |report, _| checksums::run(report),
     },
     Item {
         name: "fresh clone",
-        run: fresh_clone::run,
+        run: |report, _| fresh_clone::run(report),
     },
 ];
