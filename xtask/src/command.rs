@@ -1,6 +1,6 @@
 //! Running other programs, and saying which one failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -99,4 +99,10 @@ pub(crate) fn quiet(program: &str, args: &[&str]) -> Result<String> {
         );
     }
     String::from_utf8(done.stdout).with_context(|| format!("{program} printed no UTF-8"))
+}
+
+/// A path for a command line.
+pub(crate) fn utf8(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
 }

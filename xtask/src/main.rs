@@ -4,9 +4,12 @@ mod boundaries;
 mod check;
 mod cluster;
 mod command;
+mod debian;
+mod measure;
+mod peers;
 mod servers;
-mod show;
 mod suite;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -32,19 +35,41 @@ enum Task {
     /// Writes the pages that are printed from code: docs/METRICS.md, docs/CONFIGURATION.md.
     Generate,
     /// Measures what an area must show, one line an item; exit 1 if one is short.
+    ///
+    /// `--only ITEM` runs the items whose names contain ITEM; `--help` lists the rest.
     Show {
-        /// The list: read-path.
+        /// The list: read-path or local-speed.
         name: String,
-        /// Only the items whose names contain this; may be repeated.
-        #[arg(long)]
-        only: Vec<String>,
+        /// Arguments of the list.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// A real Kubernetes of several nodes on this machine, for the tests.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
+    /// Measures Forebay beside other programs, or its policies on traces.
+    #[command(subcommand)]
+    Bench(Bench),
     /// The servers that the tests run against.
     #[command(subcommand)]
     Servers(Servers),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Forebay, rclone, s3fs, weed mount, JuiceFS, local files and raw GETs over the same
+    /// data; installs what is missing. `--write` fills README.md and benches/.
+    Peers {
+        /// Arguments of the measurement; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Hit ratios of the eviction policies.
+    HitRatios {
+        /// `--write` fills the table of benches/README.md.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -70,7 +95,9 @@ fn run(task: Task) -> Result<()> {
         Task::Test => suite::test(),
         Task::Check => check::check(),
         Task::Generate => check::generate(),
-        Task::Show { name, only } => show::show(&name, &only),
+        Task::Show { name, args } => measure::show(&name, &args),
+        Task::Bench(Bench::Peers { args }) => measure::bench_peers(&args),
+        Task::Bench(Bench::HitRatios { args }) => measure::bench_hit_ratios(&args),
         Task::Cluster(task) => cluster::run(&task),
         Task::Servers(Servers::Install) => servers::install(),
     }

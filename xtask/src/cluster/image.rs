@@ -8,8 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::layout::{Layout, Node};
 use super::node::link_all;
-use crate::command;
-use crate::servers::utf8;
+use crate::command::{self, utf8};
 
 /// The image of pods that hold a sandbox, and of those in the tests: a shell and the
 /// usual programs.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::command;
-use crate::servers::{self, Package};
+use crate::debian::{self, Package};
 
 /// The release that is run. With 1.35 kubelet refuses control groups of version 1.
 const KUBERNETES: &str = "1.34.4";
@@ -75,7 +75,7 @@ fn dir() -> PathBuf {
 
 /// Installs and builds whatever is missing.
 pub(super) fn install() -> Result<()> {
-    servers::install_packages(&PACKAGES)?;
+    debian::install(&PACKAGES)?;
     for program in PROGRAMS {
         if !path(program).is_file() {
             build(program)?;
@@ -100,13 +100,13 @@ fn build(program: &str) -> Result<()> {
         &[
             "build",
             "-C",
-            servers::utf8(&module)?,
+            command::utf8(&module)?,
             "-trimpath",
             // Two at a time: the largest packages take a gigabyte each to compile.
             "-p=2",
             &flags,
             "-o",
-            servers::utf8(&draft)?,
+            command::utf8(&draft)?,
             &package,
         ],
     )?;
