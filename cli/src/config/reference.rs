@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::options::{DEFAULTS, MountOptions};
 
 /// TOML values to show for options whose default is not one fixed value.
-const SAMPLES: [(&str, &str); 12] = [
+const SAMPLES: [(&str, &str); 13] = [
     ("endpoint", "\"http://127.0.0.1:9000\""),
     ("region", "\"us-east-1\""),
     ("include", "[\"train/**\", \"val/**\"]"),
@@ -17,6 +17,7 @@ const SAMPLES: [(&str, &str); 12] = [
     ("version", "\"3fa94b1c\""),
     ("cache-dir", "\"/nvme/forebay\""),
     ("cache-size", "\"100GiB\""),
+    ("prefetch-budget", "\"256MiB\""),
     ("uid", "1000"),
     ("gid", "1000"),
     ("metrics", "\"127.0.0.1:9464\""),
