@@ -2,11 +2,12 @@
 //!
 //! # Mechanics
 //! A store has **tiers**: directories with a quota, on a disk or on a tmpfs. An object
-//! lies in one tier, as one sparse file of the object's full size, so that a complete
-//! one can be handed to the kernel as it is. Its chunks come in any order, and chunks of
-//! large objects page by page where they are read so. What is here is told by two bits a
-//! chunk in memory ([`ChunkState`]), by the extents of chunks that are partly here, and by
-//! the tier's journal on disk, with a CRC32C for each chunk and each extent.
+//! of a chunk and more lies in one tier, as one sparse file of the object's full size, so
+//! that a complete one can be handed to the kernel as it is. Its chunks come in any order,
+//! and chunks of large objects page by page where they are read so. What is here is told
+//! by two bits a chunk in memory ([`ChunkState`]), by the extents of chunks that are
+//! partly here, and by the tier's journal on disk, with a CRC32C for each chunk and each
+//! extent. Smaller objects share files: see [`pack`].
 //!
 //! A new object goes to the first tier that can take it; where that one is full of
 //! objects in use, out of space, read-only or broken, the next one is asked. When all
@@ -19,8 +20,9 @@
 //! - A killed process loses nothing it has cached. After a power failure only chunks
 //!   whose data was durable before their record are believed, and even they are
 //!   verified before their first use.
-//! - While an [`ObjectLease`] lives, its object is not evicted. Eviction unlinks and
-//!   never truncates: an open file stays readable.
+//! - While an [`ObjectLease`] lives, its object is not evicted; a packed one that it has
+//!   found present stays readable even if its pack is. Eviction unlinks and never
+//!   truncates: an open file stays readable.
 //! - The bytes of a tier, writes under way included, never exceed its quota.
 //!
 //! # Names of files
@@ -51,6 +53,7 @@ mod index;
 mod journal;
 mod lease;
 mod object;
+mod pack;
 mod pages;
 mod room;
 mod stats;
@@ -68,6 +71,7 @@ use flusher::Flusher;
 use index::Index;
 use journal::BootId;
 use object::{Object, Place};
+use pack::{Pack, PackIndex, PackedLease};
 use stats::{Counters, add};
 use tier::{NewBytes, Refusal, Tier};
 
@@ -82,6 +86,11 @@ pub struct Store {
 struct Shared {
     tiers: Vec<Tier>,
     index: Arc<Index>,
+    packed: Arc<PackIndex>,
+    // Objects below this size are packed, unless a file of theirs was found: caches of
+    // before packs have such.
+    pack_below: u64,
+    has_small_files: bool,
     counters: Arc<Counters>,
     // True once the store is closed. Writers hold it for reading, so that closing waits
     // for those at work and nobody begins afterwards.
@@ -114,6 +123,7 @@ impl Store {
             .first()
             .map_or_else(PathBuf::new, |tier| tier.dir.clone());
         let (index, counters) = (Arc::<Index>::default(), Arc::<Counters>::default());
+        let packed = Arc::<PackIndex>::default();
         let mut tiers = Vec::with_capacity(config.tiers.len());
         for (number, tier) in (0..).zip(config.tiers) {
             tiers.push(Tier::open(
@@ -122,12 +132,18 @@ impl Store {
                 config.policy,
                 boot,
                 &index,
+                &packed,
                 &counters,
             )?);
         }
+        let pack_below = config.pack_below;
+        let has_small_files = index.any(|object| (1..pack_below).contains(&object.size()));
         let shared = Arc::new(Shared {
             tiers,
             index,
+            packed,
+            pack_below,
+            has_small_files,
             counters,
             closed: RwLock::new(false),
         });
@@ -144,6 +160,10 @@ impl Store {
     /// The policy learns of it as one access. If the object is not known, the lease is
     /// on an object without chunks.
     pub fn lease(self: &Arc<Self>, id: ObjectId, size: u64) -> ObjectLease {
+        if self.shared.is_for_packs(id, size) {
+            self.shared.accessed_packed(id);
+            return ObjectLease::packed(Arc::clone(self), id, size);
+        }
         let object = self.shared.index.pin(id, size);
         if let Some(tier) = self.shared.tier_of(&object) {
             tier.accessed(id);
@@ -153,10 +173,11 @@ impl Store {
 
     /// The bytes of object `id` that are here, verified or not.
     pub fn cached_bytes(&self, id: ObjectId) -> u64 {
-        self.shared
-            .index
-            .get(id)
-            .map_or(0, |object| object.chunks.held_bytes())
+        if let Some((_, entry)) = self.shared.packed.find(id) {
+            return entry.len();
+        }
+        let object = self.shared.index.get(id);
+        object.map_or(0, |object| object.chunks.held_bytes())
     }
 
     /// The quotas of the tiers together, and the bytes in use, writes under way included.
@@ -210,12 +231,20 @@ impl Store {
     }
 
     fn write(&self, object: &Arc<Object>, new: &NewBytes<'_>) -> Result<(), WriteError> {
+        self.write_unless_closed(|| self.shared.write(object, new))
+    }
+
+    fn write_packed(&self, lease: &PackedLease, new: &NewBytes<'_>) -> Result<(), WriteError> {
+        self.write_unless_closed(|| lease.write(&self.shared, new))
+    }
+
+    fn write_unless_closed(&self, write: impl FnOnce() -> bool) -> Result<(), WriteError> {
         let closed = self
             .shared
             .closed
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        if !*closed && self.shared.write(object, new) {
+        if !*closed && write() {
             return Ok(());
         }
         add(&self.shared.counters.full_writes, 1);
@@ -291,6 +320,30 @@ impl Shared {
             }
         }
         false
+    }
+
+    /// Whether the object belongs into a pack.
+    fn is_for_packs(&self, id: ObjectId, size: u64) -> bool {
+        let has_file = || self.packed.find(id).is_none() && self.index.get(id).is_some();
+        (1..self.pack_below).contains(&size) && !(self.has_small_files && has_file())
+    }
+
+    fn accessed_packed(&self, id: ObjectId) {
+        if let Some((pack, _)) = self.packed.find(id)
+            && let Some(tier) = self.tiers.get(usize::from(pack.tier))
+        {
+            tier.accessed_packed(&pack);
+        }
+    }
+
+    fn pack_file(&self, pack: &Arc<Pack>) -> Option<Arc<File>> {
+        self.tiers.get(usize::from(pack.tier))?.pack_file(pack)
+    }
+
+    /// Appends an object to a pack of the first tier that takes it; false if none does.
+    fn write_packed(&self, id: ObjectId, new: &NewBytes<'_>) -> bool {
+        let mut tiers = self.tiers.iter();
+        tiers.any(|tier| tier.write_packed(id, new).is_ok())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

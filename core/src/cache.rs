@@ -33,7 +33,8 @@ pub struct Backing {
     /// An open file of the cache. It stays readable after the cache has evicted the
     /// object, because eviction unlinks and never truncates.
     pub file: Arc<File>,
-    /// The offset of the object's first byte.
+    /// The offset of the object's first byte. Not 0 for a small object, which shares its
+    /// file with others.
     pub offset: u64,
 }
 

@@ -107,6 +107,11 @@ metrics! {
     CACHE_CAPACITY = Gauge "forebay_cache_capacity_bytes" [] "Sum of the quotas of the cache's tiers";
     CACHE_USED = Gauge "forebay_cache_used_bytes" [] "Bytes that the cache holds";
     CACHE_OBJECTS = Gauge "forebay_cache_objects" [] "Objects of which the cache holds bytes";
+    CACHE_PACKS = Gauge "forebay_cache_packs" [] "Files of the cache that hold many small objects each";
+    CACHE_PACKED_OBJECTS = Gauge "forebay_cache_packed_objects" [] "Objects that lie in packs";
+    CACHE_PACKED_BYTES = Gauge "forebay_cache_packed_bytes" [] "Bytes of the objects that lie in packs";
+    CACHE_DEAD_BYTES = Gauge "forebay_cache_dead_bytes" [] "Bytes in packs that no object needs any more; given back when their pack is evicted";
+    CACHE_EVICTED_PACKS = Counter "forebay_cache_evicted_packs" [] "Packs evicted to make room";
     CACHE_EVICTED_OBJECTS = Counter "forebay_cache_evicted_objects" [] "Objects evicted to make room";
     CACHE_EVICTED_BYTES = Counter "forebay_cache_evicted_bytes" [] "Bytes evicted to make room";
     CACHE_CORRUPT_CHUNKS = Counter "forebay_cache_corrupt_chunks" [] "Cached chunks found wrong and dropped, never served";

@@ -146,7 +146,7 @@ fn an_unmount_right_after_the_last_read_loses_nothing_of_the_cache() {
     mount.unmount();
 }
 
-/// The files of the disk tier that hold bytes of objects.
+/// The files of the disk tier that hold bytes of objects: those of one each, and packs.
 fn data_files(cache: &Path) -> Vec<PathBuf> {
     let entries = |dir: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(dir).unwrap();
@@ -156,6 +156,7 @@ fn data_files(cache: &Path) -> Vec<PathBuf> {
         .iter()
         .flat_map(|dir| entries(dir))
         .collect();
+    files.extend(entries(&cache.join("disk/packs")));
     files.sort();
     assert!(!files.is_empty());
     files

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use forebay_core::chunk::CHUNK_SIZE;
+
 use super::StoreError;
 use crate::eviction::PolicyKind;
 
@@ -22,7 +24,8 @@ pub struct TierConfig {
     pub kind: TierKind,
     /// The directory; created if it is missing. One process at a time uses it.
     pub dir: PathBuf,
-    /// Most bytes of objects kept there. The index comes on top: 64 bytes a chunk.
+    /// Most bytes of objects kept there. The index comes on top: 64 bytes a chunk, 32 bytes
+    /// a packed object.
     pub quota: u64,
     /// Eviction begins when this share of the quota is in use.
     pub high: f64,
@@ -72,6 +75,9 @@ pub struct StoreConfig {
     /// fetching that much again. A killed process loses nothing, since the kernel still
     /// has what it wrote.
     pub flush_interval: Duration,
+    /// Objects of fewer bytes are packed, many in one file; at most a chunk. 0 packs
+    /// none.
+    pub pack_below: u64,
 }
 
 impl StoreConfig {
@@ -83,6 +89,7 @@ impl StoreConfig {
             // What the kernel gives dirty pages by itself (vm.dirty_expire_centisecs): a
             // shorter time makes the disk write while the origin is being read.
             flush_interval: Duration::from_secs(30),
+            pack_below: CHUNK_SIZE,
         }
     }
 
@@ -90,6 +97,12 @@ impl StoreConfig {
         let refuse = |reason: String| Err(StoreError::Config { reason });
         if self.tiers.is_empty() {
             return refuse("no cache tier: give --cache-dir or --memory-size".into());
+        }
+        if self.pack_below > CHUNK_SIZE {
+            let (below, most) = (self.pack_below, CHUNK_SIZE);
+            return refuse(format!(
+                "objects below {below} bytes are to be packed: at most {most}"
+            ));
         }
         if self.tiers.len() > MOST_TIERS {
             return refuse(format!(

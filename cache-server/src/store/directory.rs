@@ -3,7 +3,8 @@
 //! `LOCK` is locked by the one process that uses the directory and holds its number.
 //! `FORMAT` says that this is a cache and how it is laid out; a directory with other
 //! files and without it is refused, so that no foreign file is ever touched. `journal`
-//! is the index, `objects/ab/` holds the data files of the ids that begin with `ab`.
+//! is the index, `objects/ab/` holds the data files of the ids that begin with `ab`, and
+//! `packs/` the packs, which need no index.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,16 +18,20 @@ use rustix::io::Errno;
 
 use super::{StoreError, journal};
 
-const FORMAT: &str = "forebay cache 1\n";
+const FORMAT: &str = "forebay cache 2\n";
+/// The layout without packs. What it holds is read as it is; small objects that come anew
+/// are packed.
+const FORMAT_WITHOUT_PACKS: &str = "forebay cache 1\n";
 
 /// Names that may lie beside a cache: ours, and what mkfs leaves behind.
-const KNOWN_NAMES: [&str; 6] = [
+const KNOWN_NAMES: [&str; 7] = [
     "LOCK",
     "FORMAT",
     "FORMAT.new",
     "journal",
     "journal.new",
     "objects",
+    "packs",
 ];
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -45,13 +50,14 @@ impl Directory {
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let context = |action| move |error| StoreError::from_io(path, action, error);
         make_dir(path).map_err(context("create the directory"))?;
-        let is_new = inspect(path)?;
+        let needs_format = inspect(path)?;
         let lock = lock(path)?;
-        if is_new {
+        if needs_format {
             write_format(path).map_err(context("write FORMAT"))?;
         }
         // After FORMAT: a directory of this name alone would be taken for foreign.
         make_dir(&path.join("objects")).map_err(context("create the directory of objects"))?;
+        make_dir(&path.join("packs")).map_err(context("create the directory of packs"))?;
         let root = File::open(path).map_err(context("open the directory"))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -84,14 +90,34 @@ impl Directory {
         path
     }
 
+    pub(super) fn packs(&self) -> PathBuf {
+        self.path.join("packs")
+    }
+
+    /// The file of a pack.
+    pub(super) fn pack(&self, generation: u64) -> PathBuf {
+        let mut path = self.packs();
+        path.push(format!("{generation:x}"));
+        path
+    }
+
     /// Removes one generation's data file, if there is one; does nothing once the
     /// directory was given back.
     pub(super) fn unlink(&self, id: ObjectId, generation: u64) -> io::Result<()> {
+        self.remove(&self.data_file(id, generation))
+    }
+
+    /// Removes a pack as [`unlink`](Self::unlink) removes a data file.
+    pub(super) fn unlink_pack(&self, generation: u64) -> io::Result<()> {
+        self.remove(&self.pack(generation))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_none() {
             return Ok(());
         }
-        match fs::remove_file(self.data_file(id, generation)) {
+        match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
@@ -122,17 +148,25 @@ pub(super) fn parse_name(name: &str) -> Option<(ObjectId, u64)> {
     (name == format!("{id}-{generation:x}")).then_some((id, generation))
 }
 
+/// The generation of the pack of this name.
+pub(super) fn parse_pack_name(name: &str) -> Option<u64> {
+    let generation = u64::from_str_radix(name, 16).ok()?;
+    // Only the one way to write it: "+a" is a number, too.
+    (name == format!("{generation:x}")).then_some(generation)
+}
+
 /// Makes a directory, and those above it, that only its owner enters: cached bytes may
 /// be private.
 fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Whether the directory is yet to be made a cache.
+/// Whether the directory is yet to be made a cache of this layout.
 fn inspect(dir: &Path) -> Result<bool, StoreError> {
     let context = |action| move |error| StoreError::from_io(dir, action, error);
     match fs::read_to_string(dir.join("FORMAT")) {
         Ok(found) if found == FORMAT => return Ok(false),
+        Ok(found) if found == FORMAT_WITHOUT_PACKS => return Ok(true),
         Ok(found) if found.starts_with("forebay cache ") => {
             let (dir, found) = (dir.to_path_buf(), found.trim_end().to_owned());
             return Err(StoreError::Layout {
@@ -156,13 +190,17 @@ fn inspect(dir: &Path) -> Result<bool, StoreError> {
             });
         }
     }
-    // "objects" and "journal" are words that others use, too. With them, a FORMAT that is
-    // missing or damaged is forgiven only if the journal is one.
+    // These are words that others use, too. With them, a FORMAT that is missing or
+    // damaged is forgiven only if the journal is one.
     let journal = dir.join("journal");
-    if (journal.exists() || dir.join("objects").exists()) && !journal::is_ours(&journal) {
+    let claimed = ["journal", "objects", "packs"];
+    let found = claimed.into_iter().find(|name| dir.join(name).exists());
+    if let Some(found) = found
+        && !journal::is_ours(&journal)
+    {
         return Err(StoreError::Foreign {
             dir: dir.to_path_buf(),
-            found: "objects".into(),
+            found: found.into(),
         });
     }
     Ok(true)
@@ -242,6 +280,14 @@ mod tests {
             &name.replace("ab-", "é-"),
         ] {
             assert_eq!(parse_name(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_the_store_gives_are_taken_for_packs() {
+        assert_eq!(parse_pack_name("1f"), Some(0x1f));
+        for foreign in ["", "1F", "01f", "+1f", "1f.bak", "notes"] {
+            assert_eq!(parse_pack_name(foreign), None, "{foreign}");
         }
     }
 }

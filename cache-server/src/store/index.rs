@@ -64,7 +64,7 @@ impl Index {
             Some(Entry(known)) if known.size() == size => Arc::clone(known),
             Some(_) => Arc::new(Object::new(id, size, 0, Place::Gone)),
             None => {
-                let generation = self.next_generation.fetch_add(1, Relaxed);
+                let generation = self.next_generation();
                 let object = Arc::new(Object::new(id, size, generation, Place::Nowhere));
                 shard.insert(Entry(Arc::clone(&object)));
                 object
@@ -121,6 +121,19 @@ impl Index {
     pub(super) fn insert(&self, object: Arc<Object>) -> bool {
         self.reserve_generations(object.generation);
         self.shard(&object.id).insert(Entry(object))
+    }
+
+    /// A generation that no file of the store has or ever had.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.next_generation.fetch_add(1, Relaxed)
+    }
+
+    /// Whether one of the objects `matches`.
+    pub(super) fn any(&self, matches: impl Fn(&Object) -> bool) -> bool {
+        let matches = |entry: &Entry| matches(&entry.0);
+        self.shards
+            .iter()
+            .any(|shard| lock(shard).iter().any(matches))
     }
 
     /// Sees to it that new objects get higher generations than `used`.

@@ -12,19 +12,31 @@ use forebay_core::{ByteRange, ObjectId, checksum};
 
 use super::chunks::{ChunkState, Piece};
 use super::object::{Object, Place};
+use super::pack::PackedLease;
 use super::pages::Pages;
 use super::tier::NewBytes;
 use super::{Store, WriteError};
 
-/// A hold on one object of a [`Store`]: while it lives, the object is not evicted.
+/// A hold on one object of a [`Store`]: while it lives, what it has said to be present can
+/// be read. A file is not evicted meanwhile; a pack may be, but stays open.
 ///
 /// All methods can be called from any number of threads at once. Those that do I/O say
 /// so; the others are safe on an async thread.
 pub struct ObjectLease {
     store: Arc<Store>,
-    object: Arc<Object>,
-    // The object's file once this lease has asked for it, without the object's lock.
-    file: OnceLock<Arc<File>>,
+    held: Held,
+}
+
+/// How the object is stored.
+enum Held {
+    /// In a file of its own.
+    Alone {
+        object: Arc<Object>,
+        // Its file once this lease has asked for it, without the object's lock.
+        file: OnceLock<Arc<File>>,
+    },
+    /// In a pack.
+    Packed(PackedLease),
 }
 
 impl fmt::Debug for ObjectLease {
@@ -39,64 +51,100 @@ impl fmt::Debug for ObjectLease {
 impl ObjectLease {
     /// Wraps an object that the caller has pinned.
     pub(super) fn new(store: Arc<Store>, object: Arc<Object>) -> Self {
-        Self {
-            store,
-            object,
-            file: OnceLock::new(),
-        }
+        let file = OnceLock::new();
+        let held = Held::Alone { object, file };
+        Self { store, held }
+    }
+
+    /// A lease on an object that is packed, or will be.
+    pub(super) fn packed(store: Arc<Store>, id: ObjectId, size: u64) -> Self {
+        let held = Held::Packed(PackedLease::new(id, size));
+        Self { store, held }
     }
 
     /// The object's id.
     pub fn id(&self) -> ObjectId {
-        self.object.id
+        match &self.held {
+            Held::Alone { object, .. } => object.id,
+            Held::Packed(packed) => packed.id,
+        }
     }
 
     /// The object's size in bytes.
     pub fn size(&self) -> u64 {
-        self.object.size()
+        match &self.held {
+            Held::Alone { object, .. } => object.size(),
+            Held::Packed(packed) => packed.size,
+        }
     }
 
     /// What is known of chunk `index`; [`ChunkState::Missing`] behind the last one.
     pub fn state(&self, index: u64) -> ChunkState {
-        self.object.chunks.state(index)
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.state(index),
+            Held::Packed(packed) if index == 0 => packed.state(&self.store.shared),
+            Held::Packed(_) => ChunkState::Missing,
+        }
     }
 
     /// The first of `chunks` that cannot be read yet; chunks behind the object's last
-    /// one are not looked at. No lock, a few nanoseconds for 32 chunks.
+    /// one are not looked at. A few nanoseconds for 32 chunks without a lock; for a packed
+    /// object, one look into the index.
     pub fn first_not_present(&self, chunks: Range<u64>) -> Option<u64> {
-        self.object.chunks.first_not_present(chunks)
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.first_not_present(chunks),
+            Held::Packed(_) if !chunks.contains(&0) => None,
+            Held::Packed(_) => (self.state(0) != ChunkState::Present).then_some(0),
+        }
     }
 
     /// The first byte of `range` that cannot be read yet; bytes behind the object's end
     /// are not looked at. Takes a lock only where a chunk is missing or partial.
     pub fn first_absent(&self, range: ByteRange) -> Option<u64> {
-        self.object.chunks.first_absent(range)
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.first_absent(range),
+            Held::Packed(_) => {
+                let chunk = self.first_not_present(chunk::covering(range));
+                chunk.map(|_| range.start())
+            }
+        }
     }
 
     /// The bytes of chunk `index` that are here, verified or not: runs of pages, in order.
     pub fn held(&self, index: u64) -> Vec<ByteRange> {
-        self.object.chunks.held_in(index)
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.held_in(index),
+            Held::Packed(_) if self.state(index) == ChunkState::Missing => Vec::new(),
+            Held::Packed(packed) => vec![ByteRange::at(0, packed.size)],
+        }
     }
 
     /// Whether every chunk is present and verified. True for an empty object.
     pub fn is_complete(&self) -> bool {
-        self.first_not_present(0..self.object.chunks.count())
+        self.first_not_present(0..chunk::count(self.size()))
             .is_none()
     }
 
     /// The bytes that are here, verified or not.
     pub fn present_bytes(&self) -> u64 {
-        self.object.chunks.held_bytes()
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.held_bytes(),
+            Held::Packed(packed) => packed.present_bytes(&self.store.shared),
+        }
     }
 
     /// The file in which the present chunks lie. Opens it at the first call, which is
     /// one system call; `None` if the object has no file or it cannot be opened.
     pub fn backing(&self) -> Option<Backing> {
-        let file = match self.file.get() {
-            Some(file) if self.object.place() != Place::Gone => Arc::clone(file),
+        let (object, file) = match &self.held {
+            Held::Alone { object, file } => (object, file),
+            Held::Packed(packed) => return packed.backing(&self.store.shared),
+        };
+        let file = match file.get() {
+            Some(file) if object.place() != Place::Gone => Arc::clone(file),
             _ => {
-                let file = self.store.open_file(&self.object)?;
-                Arc::clone(self.file.get_or_init(|| file))
+                let opened = self.store.open_file(object)?;
+                Arc::clone(file.get_or_init(|| opened))
             }
         };
         Some(Backing { file, offset: 0 })
@@ -108,9 +156,9 @@ impl ObjectLease {
     /// # Errors
     /// As [`write_pages`](Self::write_pages).
     pub fn write(&self, index: u64, pieces: &[Bytes]) -> Result<(), WriteError> {
-        let range = match self.object.chunks.len_of(index) {
-            0 => ByteRange::at(index.saturating_mul(CHUNK_SIZE), 0),
-            _ => chunk::range(index, self.size()),
+        let range = match index < chunk::count(self.size()) {
+            false => ByteRange::at(index.saturating_mul(CHUNK_SIZE), 0),
+            true => chunk::range(index, self.size()),
         };
         self.write_pages(range, pieces)
     }
@@ -129,7 +177,7 @@ impl ObjectLease {
     /// device does, this is no reason to fail the read that brought the bytes.
     pub fn write_pages(&self, range: ByteRange, pieces: &[Bytes]) -> Result<(), WriteError> {
         let (index, pages) = Pages::of(range, self.size())
-            .filter(|(_, pages)| pages.is_whole() || self.object.chunks.count() > 1)
+            .filter(|(_, pages)| pages.is_whole() || chunk::count(self.size()) > 1)
             .ok_or(WriteError::Pages { range })?;
         let got = pieces.iter().map(|piece| piece.len() as u64).sum();
         if range.len() != got {
@@ -145,7 +193,10 @@ impl ObjectLease {
             range,
             bytes: pieces,
         };
-        self.store.write(&self.object, &new)
+        match &self.held {
+            Held::Alone { object, .. } => self.store.write(object, &new),
+            Held::Packed(packed) => self.store.write_packed(packed, &new),
+        }
     }
 
     /// Compares what an earlier process left of a chunk with its checksums; true if the
@@ -154,19 +205,29 @@ impl ObjectLease {
     /// A chunk that turns out wrong is missing afterwards, and counted.
     pub fn verify(&self, index: u64) -> bool {
         if self.state(index) != ChunkState::Present {
-            self.store.verify(&self.object, index);
+            match &self.held {
+                Held::Alone { object, .. } => self.store.verify(object, index),
+                Held::Packed(packed) if index == 0 => packed.verify(&self.store.shared),
+                Held::Packed(_) => {}
+            }
         }
         self.state(index) == ChunkState::Present
     }
 
     /// Forgets chunk `index`, which the caller found wrong or unreadable, and counts it.
     pub fn discard(&self, index: u64) {
-        self.store.discard(&self.object, index);
+        match &self.held {
+            Held::Alone { object, .. } => self.store.discard(object, index),
+            Held::Packed(packed) if index == 0 => packed.discard(&self.store.shared),
+            Held::Packed(_) => {}
+        }
     }
 }
 
 impl Drop for ObjectLease {
     fn drop(&mut self) {
-        self.store.release(&self.object);
+        if let Held::Alone { object, .. } = &self.held {
+            self.store.release(object);
+        }
     }
 }

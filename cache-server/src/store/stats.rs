@@ -29,6 +29,16 @@ counters! {
     objects,
     /// Bytes of the chunks that are here.
     bytes,
+    /// Files that hold many small objects each.
+    packs,
+    /// Objects that are in packs.
+    packed_objects,
+    /// Bytes of the objects in packs.
+    packed_bytes,
+    /// Bytes in packs that no object needs any more; given back when their pack goes.
+    dead_bytes,
+    /// Packs evicted to make room.
+    evicted_packs,
     /// Objects evicted to make room.
     evicted_objects,
     /// Bytes evicted to make room.

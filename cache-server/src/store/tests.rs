@@ -23,6 +23,7 @@ mod damage;
 mod directories;
 mod faults;
 mod model;
+mod packs;
 mod room;
 mod stress;
 
@@ -194,6 +195,14 @@ fn data_files(dir: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
+/// The packs below a cache directory.
+fn pack_files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let listed = fs::read_dir(dir.join("packs")).unwrap();
+    let mut files: Vec<_> = listed.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
 /// Checks that the accounts agree with each other and with what leases say.
 fn audit(store: &Arc<Store>, samples: &[Sample]) {
     let held = samples.iter().map(|sample| store.cached_bytes(sample.id()));
@@ -204,5 +213,5 @@ fn audit(store: &Arc<Store>, samples: &[Sample]) {
     }
     let stats = store.stats();
     assert_eq!((stats.objects, stats.bytes), (objects, bytes));
-    assert_eq!(store.usage().used_bytes, bytes);
+    assert_eq!(store.usage().used_bytes, bytes + stats.dead_bytes);
 }

@@ -26,9 +26,11 @@ use super::object::{Object, Place};
 use super::room::{FreeSpace, Quota};
 use super::stats::{Counters, add, sub};
 use crate::eviction::Policy;
+use packs::Packs;
 
 mod fill;
 mod flush;
+mod packs;
 mod reclaim;
 mod recover;
 
@@ -53,6 +55,7 @@ pub(super) struct Tier {
     trimming: AtomicBool,
     /// The policy found nothing to evict, and no lease has ended since.
     all_in_use: AtomicBool,
+    packs: Packs,
     dirty: Mutex<Dirty>,
     // Held by the one thread that syncs.
     flushing: Mutex<()>,
@@ -167,6 +170,7 @@ impl Tier {
     /// Gives the directory back. What is written later is not recorded.
     pub(super) fn close(&self) {
         self.journal.close();
+        self.packs.close();
         self.directory.give_back();
     }
 

@@ -9,7 +9,7 @@ const SAMPLES: [Sample; 3] = [
     },
     Sample {
         number: 2,
-        size: 50,
+        size: CHUNK_SIZE,
     },
     Sample {
         number: 3,

@@ -100,7 +100,7 @@ fn a_link_to_a_directory_is_followed_and_missing_ones_are_made() {
     fs::create_dir(&target).unwrap();
     symlink(&target, &link).unwrap();
     let store = Store::open(config(&link.join("a/b"))).unwrap();
-    Sample::new(1, 10).put(&store);
+    Sample::new(1, CHUNK_SIZE).put(&store);
     assert_eq!(data_files(&target.join("a/b")).len(), 1);
 }
 
@@ -121,4 +121,5 @@ fn contradictory_configurations_are_refused() {
     refused(|config| config.tiers[0].high = 1.1);
     refused(|config| config.tiers[0].high = f64::NAN);
     refused(|config| config.tiers[0].low = 0.99);
+    refused(|config| config.pack_below = CHUNK_SIZE + 1);
 }

@@ -143,11 +143,11 @@ fn the_memory_tier_takes_what_a_full_disk_cannot() {
 
 #[test]
 fn a_file_system_without_inodes_evicts_and_goes_on() {
-    let Some(disk) = Mounted::tmpfs("size=64m,nr_inodes=30") else {
+    let Some(disk) = Mounted::tmpfs("size=128m,nr_inodes=30") else {
         return;
     };
     let store = Store::open(config(&disk.at)).unwrap();
-    let samples: Vec<_> = (0..60).map(|number| Sample::new(number, 100)).collect();
+    let samples = samples(60);
     let kept = samples
         .iter()
         .filter(|s| s.write(&s.lease(&store), 0).is_ok())

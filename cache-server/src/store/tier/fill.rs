@@ -18,7 +18,7 @@ use crate::store::room::Reservation;
 use crate::store::stats::add;
 
 /// Bytes that are evicted at least when the file system says that it is full.
-const RELIEF_BYTES: u64 = 16 * CHUNK_SIZE;
+pub(super) const RELIEF_BYTES: u64 = 16 * CHUNK_SIZE;
 
 /// Bytes to be kept.
 pub(in crate::store) struct NewBytes<'a> {
@@ -50,7 +50,7 @@ impl Tier {
             return Err(Refusal::NoRoom);
         }
         let reservation = self
-            .reserve(object, new.range.len())
+            .reserve(object.size(), new.range.len())
             .ok_or(Refusal::NoRoom)?;
         let written = match self.write_data(object, new) {
             Err(Trouble::Io(error)) if Fault::of(&error) == Fault::NoSpace => {

@@ -21,11 +21,26 @@ impl Tier {
     /// Makes what was written so far durable, and then records that it is.
     pub(in crate::store) fn flush(&self) -> Result<(), StoreError> {
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let packs = self.flush_packs();
+        if let Err(error) = &packs {
+            self.distrust(error, "make packs durable");
+        }
+        let packs = packs.map_err(self.context("make packs durable"));
+        // Both, and then the first error.
+        let files = self.flush_files();
+        if packs? | files? {
+            add(&self.counters.flushes, 1);
+        }
+        Ok(())
+    }
+
+    /// Does so for the files of single objects; false if there was nothing to do.
+    fn flush_files(&self) -> Result<bool, StoreError> {
         // In this order: what the journal has by now, the dirty set has, too.
         let (slots, has_news) = self.journal.progress();
         let dirty = std::mem::take(&mut *self.dirty());
         if !has_news && dirty.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         if self.is_on_disk() {
             let synced = self
@@ -36,14 +51,13 @@ impl Tier {
                 self.distrust(&error, "make cached chunks durable");
                 return Err(self.context("make cached chunks durable")(error));
             }
-            add(&self.counters.flushes, 1);
         }
         let live = u64::try_from(self.records.load(Relaxed)).unwrap_or(0);
         if slots > SLOTS_TO_KEEP && slots / 2 > live {
             self.rewrite_journal()
                 .map_err(self.context("rewrite the journal"))?;
         }
-        Ok(())
+        Ok(self.is_on_disk())
     }
 
     /// After an error nobody knows which of the dirty bytes are on the device, and a

@@ -11,23 +11,25 @@ use std::sync::{PoisonError, TryLockError};
 use forebay_core::ObjectId;
 
 use super::Tier;
-use crate::store::object::{Object, Place};
+use crate::store::object::Place;
 use crate::store::room::Reservation;
 use crate::store::stats::add;
 
 /// Objects that one write evicts, as long as its own bytes fit: about a millisecond.
 const BATCH: usize = 64;
+/// The same in bytes, since to unlink a large file takes longer.
+const BATCH_BYTES: u64 = 256 << 20;
 
 /// Looks for an unused object in a row, each after a lease has ended during the last one.
 const LOOKS: usize = 4;
 
 impl Tier {
-    /// Sets `len` bytes aside for a chunk of `object`, at the cost of others if need be.
+    /// Sets `len` bytes aside for a chunk of an object of `size` bytes, at the cost of others if need be.
     ///
     /// An object that is larger than the tier takes what is free and pushes nobody out:
     /// it could never be complete here.
-    pub(super) fn reserve(&self, object: &Object, len: u64) -> Option<Reservation<'_>> {
-        let may_evict = object.size() <= self.config.high_bytes();
+    pub(super) fn reserve(&self, size: u64, len: u64) -> Option<Reservation<'_>> {
+        let may_evict = size <= self.config.high_bytes();
         if may_evict {
             self.trim(len);
         }
@@ -57,16 +59,17 @@ impl Tier {
             // Somebody is at it.
             Err(TryLockError::WouldBlock) => return,
         };
-        let mut evicted = 0;
+        let (mut evicted, mut freed) = (0, 0);
         while exceeds(self.config.low_bytes()) {
-            if evicted >= BATCH && self.quota.fits(coming) {
+            if (evicted >= BATCH || freed >= BATCH_BYTES) && self.quota.fits(coming) {
                 self.trimming.store(true, Relaxed);
                 return;
             }
-            if self.evict_one().is_none() {
+            let Some(bytes) = self.evict_one() else {
                 break;
-            }
+            };
             evicted += 1;
+            freed += bytes;
         }
         self.trimming.store(false, Relaxed);
     }
@@ -96,9 +99,12 @@ impl Tier {
         freed
     }
 
-    /// Evicts one object and returns its bytes; `None` if all are in use.
+    /// Evicts one object, or one pack, and returns its bytes; `None` if all are in use.
     fn evict_one(&self) -> Option<u64> {
         let id = self.unused()?;
+        if let Some(bytes) = self.evict_pack(id) {
+            return Some(bytes);
+        }
         let Some(object) = self.index.take_unpinned(id, self.number) else {
             // Somebody took a lease since, or the object is gone.
             if let Some(object) = self.index.get(id)

@@ -16,6 +16,7 @@ use forebay_core::ObjectId;
 use tracing::{debug, info, warn};
 
 use super::Tier;
+use super::packs::Packs;
 use crate::eviction::PolicyKind;
 use crate::store::StoreError;
 use crate::store::chunks::{ChunkState, Piece};
@@ -27,6 +28,7 @@ use crate::store::journal::{
     self, BootId, Draft, FoundObject, FoundPiece, Journal, Record, Replay,
 };
 use crate::store::object::{Object, Place};
+use crate::store::pack::PackIndex;
 use crate::store::room::{FreeSpace, Quota};
 use crate::store::stats::{Counters, add};
 
@@ -40,6 +42,7 @@ impl Tier {
         policy: PolicyKind,
         boot: BootId,
         index: &Arc<Index>,
+        packed: &Arc<PackIndex>,
         counters: &Arc<Counters>,
     ) -> Result<Self, StoreError> {
         let context = |action| {
@@ -67,6 +70,7 @@ impl Tier {
             evictor: Mutex::default(),
             trimming: AtomicBool::new(false),
             all_in_use: AtomicBool::new(false),
+            packs: Packs::new(packed, config.quota),
             dirty: Mutex::default(),
             flushing: Mutex::default(),
             failed: AtomicBool::new(false),
@@ -74,6 +78,7 @@ impl Tier {
             directory,
         };
         tier.enter_found(found);
+        tier.recover_packs();
         // The quota may be smaller than last time.
         tier.trim(0);
         Ok(tier)
