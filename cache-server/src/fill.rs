@@ -1,26 +1,29 @@
 //! The miss path: one fetch for any number of readers.
 //!
-//! A **flight** is one origin read of a run of chunks, on its way into the store. Every
-//! chunk in flight is listed once, so a second reader of the same chunk waits for the
-//! first one's flight instead of asking the origin again. A flight is a task of its own:
-//! a reader that gives up stops waiting, and the flight goes on for the others.
+//! A **flight** is one origin read of a run of bytes, on its way into the store. Flights
+//! are listed under the chunks that they touch and never overlap, so a second reader of
+//! the same bytes waits for the first one's flight instead of asking the origin again. A
+//! flight is a task of its own: a reader that gives up stops waiting, and the flight goes
+//! on for the others.
+//!
+//! A reader in sequence gets whole chunks. One that jumps gets the pages that it asks for
+//! and no others, until so much of a chunk is here that the rest is worth having.
 //!
 //! Readers that wait go first. A prefetch is admitted *before* its chunks are listed as in
 //! flight, so that a reader never queues behind prefetch that has not begun (see
 //! [`crate::prefetch`] for who is admitted).
 //!
-//! Where the store has no room, a chunk goes to the **transient** cache instead: a small
-//! byte-bounded map from which the waiting readers take it. They read through, and get
+//! Where the store has no room, bytes go to the **transient** cache instead: a small
+//! byte-bounded map from which the waiting readers take them. They read through, and get
 //! no error for a full disk.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use forebay_core::cache::{Availability, CacheError};
-use forebay_core::{ByteRange, ErrorKind, ObjectId, chunk};
+use forebay_core::{ByteRange, ErrorKind, chunk};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,17 +31,34 @@ use tokio_util::task::TaskTracker;
 use crate::dataset::Target;
 use crate::origin::OriginStats;
 use crate::prefetch::{Admission, Prefetch, PrefetchConfig, PrefetchSnapshot};
-use crate::store::{ChunkState, ObjectLease};
+use crate::store::ObjectLease;
 
 mod ahead;
+mod board;
 mod flight;
+mod gaps;
+mod passing;
+mod pattern;
 mod stats;
 mod transfer;
+mod transient;
 mod whole;
 
 pub use stats::{FillSnapshot, FillStats};
 
+use board::Board;
 use flight::Flight;
+use gaps::Grain;
+use pattern::Pattern;
+use transient::Transient;
+
+/// Origin reads that one reader's wait begins at most: a chunk of many extents has as
+/// many gaps.
+const MOST_GAPS: usize = 16;
+
+/// How long a reader waits before it tries again to open a file, when the process is
+/// short of descriptors.
+const DESCRIPTOR_WAIT: Duration = Duration::from_millis(100);
 
 /// Limits of the miss path.
 #[derive(Clone, Debug)]
@@ -80,17 +100,27 @@ pub struct OpenObject {
     pub target: Target,
     /// What the store has.
     pub lease: ObjectLease,
+    pattern: Pattern,
 }
 
-type ChunkKey = (ObjectId, u64);
+impl OpenObject {
+    /// An object that has not been read yet.
+    pub fn new(target: Target, lease: ObjectLease) -> Self {
+        Self {
+            target,
+            lease,
+            pattern: Pattern::default(),
+        }
+    }
+}
 
 /// The flights of a node.
 #[derive(Debug)]
 pub struct Fills {
     config: FillConfig,
     // Held for look-ups and inserts only, never over an await.
-    flights: Mutex<HashMap<ChunkKey, Arc<Flight>>>,
-    transient: moka::sync::Cache<ChunkKey, Bytes>,
+    flights: Mutex<Board>,
+    transient: Transient,
     demand: Arc<Semaphore>,
     ahead: Prefetch,
     tasks: TaskTracker,
@@ -101,15 +131,9 @@ pub struct Fills {
 impl Fills {
     /// The miss path of one node.
     pub fn new(config: FillConfig) -> Arc<Self> {
-        let transient = moka::sync::Cache::builder()
-            .weigher(|_: &ChunkKey, bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX))
-            .max_capacity(config.transient_bytes)
-            // A chunk that nobody took within this time is not wanted any more.
-            .time_to_live(Duration::from_secs(10))
-            .build();
         Arc::new(Self {
             flights: Mutex::default(),
-            transient,
+            transient: Transient::new(config.transient_bytes),
             demand: Arc::new(Semaphore::new(config.demand_flights)),
             ahead: Prefetch::new(
                 &config.prefetch,
@@ -163,108 +187,46 @@ impl Fills {
         object: &Arc<OpenObject>,
         range: ByteRange,
     ) -> Result<Availability, CacheError> {
-        let chunks = chunk::covering(range);
+        object.pattern.observe(range);
         loop {
-            let Some(missing) = object.lease.first_not_present(chunks.clone()) else {
-                match object.lease.backing() {
-                    Some(backing) => return Ok(Availability::Backed(backing)),
-                    None if range.is_empty() => return Ok(Availability::Inline(Bytes::new())),
-                    // Present without a file that can be opened: somebody removed it
-                    // under us. Forget it and fetch it again.
-                    None => {
-                        chunks.clone().for_each(|chunk| object.lease.discard(chunk));
-                        continue;
-                    }
+            if let Some(absent) = object.lease.first_absent(range) {
+                if self.transient.from(object.target.id, absent).is_some() {
+                    return self.collect(object, range).await.map(Availability::Inline);
                 }
-            };
-            if self.transient.contains_key(&(object.target.id, missing)) {
-                return self.collect(object, range).await.map(Availability::Inline);
+                let rest = ByteRange::new(absent, range.end());
+                self.bring(object, rest).await?;
+            } else if range.is_empty() {
+                return Ok(Availability::Inline(Bytes::new()));
+            } else if let Some(backing) = object.lease.backing() {
+                return Ok(Availability::Backed(backing));
+            } else if object.lease.first_absent(range).is_none() {
+                // All is here, and only cannot be opened now. A file that is gone or cut
+                // short would have taken its chunks along.
+                tokio::time::sleep(DESCRIPTOR_WAIT).await;
             }
-            self.bring(object, missing..chunks.end).await?;
         }
     }
 
-    /// Brings the first chunk of `chunks` within reach: verified, fetched into the store
-    /// or fetched into the transient cache.
+    /// Brings the first byte of `range`, and what comes with it, within reach: verified,
+    /// fetched into the store or fetched into the transient cache.
     async fn bring(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
-        chunks: Range<u64>,
-    ) -> Result<(), CacheError> {
-        match object.lease.state(chunks.start) {
-            ChunkState::Present => Ok(()),
-            ChunkState::Unverified => {
-                self.verify(object, chunks).await;
-                Ok(())
-            }
-            ChunkState::Missing => {
-                let first = chunks.start;
-                let Some(boarded) = self.join_or_start(object, chunks, Urgency::Demand) else {
-                    return Ok(());
-                };
-                match boarded.flight.wait_for(first).await {
-                    // Another's flight may have begun long before this reader came, and
-                    // its time may be up while the reader's is not.
-                    Err(error) if !boarded.ours && error.kind.is_retryable() => Ok(()),
-                    outcome => outcome,
-                }
-            }
-        }
-    }
-
-    /// Reads a range whose chunks are not all in the store into one buffer.
-    async fn collect(
-        self: &Arc<Self>,
-        object: &Arc<OpenObject>,
         range: ByteRange,
-    ) -> Result<Bytes, CacheError> {
-        let mut joined = BytesMut::with_capacity(usize::try_from(range.len()).unwrap_or(0));
-        for index in chunk::covering(range) {
-            let whole = chunk::range(index, object.target.size);
-            let bytes = self.chunk_bytes(object, index).await?;
-            let from = range.start().max(whole.start()) - whole.start();
-            let to = range.end().min(whole.end()) - whole.start();
-            joined.extend_from_slice(&bytes[from as usize..to as usize]);
+    ) -> Result<(), CacheError> {
+        if is_held(object, range.start()) {
+            self.verify(object, chunk::covering(range)).await;
+            return Ok(());
         }
-        Ok(joined.freeze())
-    }
-
-    async fn chunk_bytes(
-        self: &Arc<Self>,
-        object: &Arc<OpenObject>,
-        index: u64,
-    ) -> Result<Bytes, CacheError> {
-        loop {
-            if let Some(bytes) = self.transient.get(&(object.target.id, index)) {
-                return Ok(bytes);
-            }
-            if object.lease.state(index) == ChunkState::Present
-                && let Some(bytes) = self.read_back(object, index).await
-            {
-                return Ok(bytes);
-            }
-            self.bring(object, index..index + 1).await?;
-        }
-    }
-
-    /// A present chunk's bytes; `None`, and the chunk forgotten, if they cannot be read.
-    async fn read_back(&self, object: &Arc<OpenObject>, index: u64) -> Option<Bytes> {
-        let object = Arc::clone(object);
-        let read = move || {
-            let backing = object.lease.backing()?;
-            let range = chunk::range(index, object.target.size);
-            let mut buffer = vec![0; range.len() as usize];
-            let at = backing.offset + range.start();
-            match std::os::unix::fs::FileExt::read_exact_at(&*backing.file, &mut buffer, at) {
-                Ok(()) => Some(Bytes::from(buffer)),
-                Err(error) => {
-                    tracing::warn!(%error, object = %object.target.name(), chunk = index, "cached chunk unreadable");
-                    object.lease.discard(index);
-                    None
-                }
-            }
+        let Some(boarded) = self.join_or_start(object, range) else {
+            return Ok(());
         };
-        tokio::task::spawn_blocking(read).await.ok().flatten()
+        match boarded.flight.wait_for(range.end()).await {
+            // Another's flight may have begun long before this reader came, and its time
+            // may be up while the reader's is not.
+            Err(error) if !boarded.ours && error.kind.is_retryable() => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Checks the chunks that an earlier process recorded, on a blocking thread; breaks
@@ -273,9 +235,7 @@ impl Fills {
         let (object, cancel) = (Arc::clone(object), self.cancel.clone());
         let check = move || {
             for index in chunks.take_while(|_| !cancel.is_cancelled()) {
-                if object.lease.state(index) == ChunkState::Unverified {
-                    object.lease.verify(index);
-                }
+                object.lease.verify(index);
             }
         };
         // A join error is a panic there; the chunk stays unverified and the caller's
@@ -285,42 +245,68 @@ impl Fills {
         }
     }
 
-    /// The flight that brings the first of `chunks`: the one under way, or a new one for
-    /// that chunk and the missing ones behind it. `None` if the chunk is there by now.
+    /// The flight that brings the first byte of `range` to a reader: the one under way,
+    /// or a new one. With it begin those for what else the reader needs. `None` if the
+    /// byte is there by now.
     fn join_or_start(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
-        chunks: Range<u64>,
-        urgency: Urgency,
+        range: ByteRange,
     ) -> Option<Boarded> {
-        let id = object.target.id;
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&(id, chunks.start)) {
-            self.stats.joined();
-            return Some(Boarded {
-                flight: Arc::clone(flight),
-                ours: false,
-            });
+        if let Some(boarded) = self.join(object, &flights, range.start()) {
+            return Some(boarded);
         }
-        // Look again under the lock: a flight takes itself off the list only after its
-        // chunks are in the store, so "not listed" and "missing" together mean that
-        // nobody fetches it.
-        let wanted = |index: u64| {
-            object.lease.state(index) == ChunkState::Missing && !flights.contains_key(&(id, index))
-        };
-        if !wanted(chunks.start) || self.transient.contains_key(&(id, chunks.start)) {
-            return None;
+        // With the lock: a flight is struck off the list only after its bytes are in the
+        // store, so "not listed" and "not here" together mean that nobody fetches them.
+        let gaps = self.gaps(object, &flights, range, Self::grain(object, range));
+        let first = gaps.iter().position(|gap| contains(*gap, range.start()))?;
+        let flight = self.start(object, &mut flights, gaps[first], Urgency::Demand);
+        let others = gaps.iter().enumerate().filter(|(at, _)| *at != first);
+        for (_, gap) in others.take(MOST_GAPS - 1) {
+            self.start(object, &mut flights, *gap, Urgency::Demand);
         }
-        let end = (chunks.start + 1..chunks.end)
-            .find(|&i| !wanted(i))
-            .unwrap_or(chunks.end);
-        let flight = Arc::new(Flight::new(chunks.start..end));
-        for index in flight.chunks() {
-            flights.insert((id, index), Arc::clone(&flight));
-        }
-        drop(flights);
-        self.launch(Arc::clone(object), Arc::clone(&flight), urgency);
         Some(Boarded { flight, ours: true })
+    }
+
+    /// The flight that brings the first byte of `range` ahead of a reader: the one under
+    /// way, or a new one up to where something is here already.
+    fn board_ahead(
+        self: &Arc<Self>,
+        object: &Arc<OpenObject>,
+        range: ByteRange,
+        grain: Grain,
+        admission: Admission,
+    ) -> Option<Arc<Flight>> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(boarded) = self.join(object, &flights, range.start()) {
+            return Some(boarded.flight);
+        }
+        let gaps = self.gaps(object, &flights, range, grain);
+        let gap = gaps.into_iter().find(|gap| contains(*gap, range.start()))?;
+        Some(self.start(object, &mut flights, gap, Urgency::Prefetch(admission)))
+    }
+
+    fn join(&self, object: &OpenObject, flights: &Board, at: u64) -> Option<Boarded> {
+        let flight = flights.bringing(object.target.id, at)?;
+        self.stats.joined();
+        Some(Boarded {
+            flight: Arc::clone(flight),
+            ours: false,
+        })
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        object: &Arc<OpenObject>,
+        flights: &mut Board,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Arc<Flight> {
+        let flight = Arc::new(Flight::new(range));
+        flights.list(object.target.id, &flight);
+        self.launch(Arc::clone(object), Arc::clone(&flight), urgency);
+        flight
     }
 
     fn launch(self: &Arc<Self>, object: Arc<OpenObject>, flight: Arc<Flight>, urgency: Urgency) {
@@ -329,9 +315,7 @@ impl Fills {
             let outcome = fills.fly(&object, &flight, urgency).await;
             {
                 let mut flights = fills.flights.lock().unwrap_or_else(PoisonError::into_inner);
-                for index in flight.chunks() {
-                    flights.remove(&(object.target.id, index));
-                }
+                flights.strike(object.target.id, &flight);
             }
             flight.finish(outcome);
         });
@@ -383,7 +367,7 @@ impl Fills {
     }
 }
 
-/// A flight that brings a wanted chunk.
+/// A flight that brings what is wanted.
 struct Boarded {
     flight: Arc<Flight>,
     /// Whether it was begun for this very request.
@@ -396,6 +380,21 @@ enum Urgency {
     Demand,
     /// Nobody yet; the admission bounds how many of these there are.
     Prefetch(Admission),
+}
+
+/// Whether byte `at` is here, verified or not.
+fn is_held(object: &OpenObject, at: u64) -> bool {
+    let held = object.lease.held(at / chunk::CHUNK_SIZE);
+    held.into_iter().any(|held| contains(held, at))
+}
+
+fn contains(range: ByteRange, at: u64) -> bool {
+    (range.start()..range.end()).contains(&at)
+}
+
+/// The end of the chunk that byte `at` is in.
+fn chunk_end(at: u64) -> u64 {
+    (at / chunk::CHUNK_SIZE + 1).saturating_mul(chunk::CHUNK_SIZE)
 }
 
 fn shutting_down() -> CacheError {

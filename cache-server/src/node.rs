@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use forebay_core::cache::{Availability, Cache, CacheError, FileRef, Lease, Usage};
 use forebay_core::manifest::{EntryId, Manifest, VersionId};
-use forebay_core::{ByteRange, ErrorKind, chunk};
+use forebay_core::{ByteRange, ErrorKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -99,7 +99,7 @@ impl NodeCache {
                 CacheError::new(ErrorKind::NotFound, message)
             })?;
         let lease = self.store.lease(target.id, target.size);
-        Ok(Arc::new(OpenObject { target, lease }))
+        Ok(Arc::new(OpenObject::new(target, lease)))
     }
 
     /// The files of a version below `entry`, which may be a file itself.
@@ -168,7 +168,7 @@ impl Cache for NodeCache {
         if range.end() > object.target.size || range.is_empty() {
             return None;
         }
-        match object.lease.first_not_present(chunk::covering(range)) {
+        match object.lease.first_absent(range) {
             None => object.lease.backing().map(Availability::Backed),
             Some(_) => None,
         }

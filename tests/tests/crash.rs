@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use forebay_tests::{
-    Bucket, Dataset, Difference, Mount, Random, Shape, Sizes, drop_pages, wait_until,
+    Bucket, Dataset, Difference, Mount, Random, Shape, Sizes, drop_pages, read_at, stream_at,
+    wait_until,
 };
 
 const MIB: u64 = 1 << 20;
@@ -120,6 +121,36 @@ fn a_restart_after_kill_9_fetches_nothing_again() {
     dataset.assert_at(&mount.path());
     assert_eq!(fetched(&mount), 0);
     assert_eq!(bucket.reads(), reads);
+    mount.assert_quiet();
+    mount.unmount();
+}
+
+#[test]
+fn pages_that_random_reads_brought_outlast_kill_9() {
+    const SIZE: u64 = 256 * MIB;
+    const READ: u64 = 128 << 10;
+    let bucket = Bucket::new("crash", 1 << 30);
+    bucket.put_stream("large", SIZE, 3);
+    let mut random = Random::new(5);
+    let places: Vec<u64> = (0..200).map(|_| random.below(SIZE - READ)).collect();
+    let read = |mount: &Mount| {
+        let path = mount.path().join("large");
+        for &place in &places {
+            let expected = stream_at(3, place, READ);
+            assert!(
+                read_at(&path, place, expected.len()).unwrap() == expected,
+                "at {place}"
+            );
+        }
+    };
+    let mount = bucket.mount("m").start();
+    read(&mount);
+    let (asked, brought) = (200 * READ, fetched(&mount));
+    assert!(brought <= asked * 11 / 10, "{brought} bytes for {asked}");
+    mount.kill();
+    let mount = bucket.mount("m").start();
+    read(&mount);
+    assert_eq!((fetched(&mount), cached(&mount)), (0, brought));
     mount.assert_quiet();
     mount.unmount();
 }

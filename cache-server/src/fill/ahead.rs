@@ -9,13 +9,14 @@ use forebay_core::cache::{Backing, CacheError};
 use forebay_core::{ByteRange, chunk};
 use tokio::runtime::Handle;
 
-use super::{Boarded, Fills, OpenObject, Urgency, no_room, shutting_down};
+use super::gaps::{Grain, chunks_around};
+use super::{Fills, OpenObject, chunk_end, is_held, no_room, shutting_down};
 use crate::prefetch::{Admission, Reservation};
-use crate::store::ChunkState;
 
-/// Chunks of one origin read, and their share of the budget.
+/// The bytes of one origin read, and their share of the budget.
 struct Part {
-    chunks: Range<u64>,
+    range: ByteRange,
+    grain: Grain,
     reserved: Reservation,
 }
 
@@ -35,21 +36,30 @@ impl Fills {
     ) -> u64 {
         let size = object.target.size;
         let range = range.clamp_to(size);
-        let chunks = chunk::covering(range);
+        // A window of whole chunks is part of a sequence; a smaller one is what it says.
+        let (grain, whole) = match range.len() {
+            chunk::CHUNK_SIZE.. => (Grain::Chunks, chunks_around(range, size)),
+            _ if size <= chunk::CHUNK_SIZE => (Grain::Chunks, chunks_around(range, size)),
+            _ => (Grain::Pages, chunk::pages_around(range, size)),
+        };
         let mut parts = Vec::new();
-        let mut taken = range.start();
-        while taken < range.end() {
-            let first = taken / chunk::CHUNK_SIZE;
-            let end = self.part_end(first).min(chunks.end);
-            let bytes = chunk::range(end - 1, size).end() - chunk::range(first, size).start();
-            let Some(reserved) = self.ahead.reserve(bytes) else {
+        let mut taken = whole.start();
+        while taken < whole.end() {
+            let end = self.part_end_of(taken).min(whole.end());
+            let range = ByteRange::new(taken, end);
+            let Some(reserved) = self.ahead.reserve(range.len()) else {
                 break;
             };
-            taken = chunk::range(end - 1, size).end().min(range.end());
+            taken = end;
             parts.push(Part {
-                chunks: first..end,
+                range,
+                grain,
                 reserved,
             });
+        }
+        let noted = ByteRange::new(range.start(), taken.min(range.end()));
+        if grain == Grain::Chunks && !noted.is_empty() {
+            object.pattern.advise(noted);
         }
         if !parts.is_empty() {
             let (fills, object) = (Arc::clone(self), Arc::clone(object));
@@ -59,48 +69,42 @@ impl Fills {
                 }
             });
         }
-        taken - range.start()
+        noted.len()
     }
 
     /// Begins what a part needs; ends when all of it has been begun.
     async fn bring_part(self: &Arc<Self>, object: &Arc<OpenObject>, part: Part) {
-        let Range { mut start, end } = part.chunks;
-        if object.lease.first_not_present(start..end).is_none() {
-            return self.read_into_memory(object, start..end).await;
+        let Part { range, grain, .. } = part;
+        if object.lease.first_absent(range).is_none() {
+            return self.read_into_memory(object, range).await;
         }
         let reserved = Arc::new(part.reserved);
-        while let Some(at) = object.lease.first_not_present(start..end) {
-            start = at + 1;
-            if object.lease.state(at) == ChunkState::Unverified {
-                self.verify(object, at..end).await;
-                if object.lease.state(at) == ChunkState::Missing {
-                    // Found wrong: it is fetched like any other.
-                    start = at;
-                }
+        let (mut next, mut verified) = (range.start(), None);
+        while let Some(at) = object.lease.first_absent(ByteRange::new(next, range.end())) {
+            let rest = ByteRange::new(at, range.end());
+            // Once: what is found wrong is fetched like any other.
+            if verified != Some(at) && is_held(object, at) {
+                verified = Some(at);
+                self.verify(object, chunk::covering(rest)).await;
                 continue;
             }
             let Some(admission) = self.admit(&reserved).await else {
                 return;
             };
-            let boarded = self.join_or_start(object, at..end, Urgency::Prefetch(admission));
-            if let Some(Boarded { flight, .. }) = boarded {
-                start = flight.last() + 1;
-            }
+            let flight = self.board_ahead(object, rest, grain, admission);
+            next = flight.map_or(chunk_end(at), |flight| flight.range().end());
         }
     }
 
-    /// Asks the kernel to read present chunks from the disk before somebody waits for
+    /// Asks the kernel to read present bytes from the disk before somebody waits for
     /// them. Nothing happens to what is in memory already.
-    async fn read_into_memory(&self, object: &Arc<OpenObject>, chunks: Range<u64>) {
+    async fn read_into_memory(&self, object: &Arc<OpenObject>, range: ByteRange) {
         let object = Arc::clone(object);
         let read = move || {
-            let size = object.target.size;
-            let start = chunk::range(chunks.start, size).start();
-            let len = chunk::range(chunks.end - 1, size).end() - start;
             if let Some(Backing { file, offset }) = object.lease.backing() {
                 let will_need = rustix::fs::Advice::WillNeed;
-                let advised =
-                    rustix::fs::fadvise(&*file, offset + start, NonZeroU64::new(len), will_need);
+                let (start, len) = (offset + range.start(), NonZeroU64::new(range.len()));
+                let advised = rustix::fs::fadvise(&*file, start, len, will_need);
                 if let Err(error) = advised {
                     tracing::debug!(%error, "advice about a cache file was refused");
                 }
@@ -120,31 +124,30 @@ impl Fills {
         object: &Arc<OpenObject>,
         chunks: Range<u64>,
     ) -> Result<(), CacheError> {
+        let at = |chunk: u64| chunk.saturating_mul(chunk::CHUNK_SIZE);
+        let range = ByteRange::new(at(chunks.start), at(chunks.end)).clamp_to(object.target.size);
         let mut tried = None;
-        while let Some(at) = object.lease.first_not_present(chunks.clone()) {
-            if object.lease.state(at) == ChunkState::Unverified {
-                self.verify(object, at..chunks.end).await;
+        while let Some(at) = object.lease.first_absent(range) {
+            if is_held(object, at) {
+                self.verify(object, chunks.clone()).await;
                 continue;
             }
-            // A chunk that a whole flight has not brought into the store found no room.
-            if tried == Some(at) || self.transient.contains_key(&(object.target.id, at)) {
+            // Bytes that a whole flight has not brought into the store found no room.
+            let id = object.target.id;
+            if tried == Some(at) || self.transient.from(id, at).is_some() {
                 return Err(no_room(object));
             }
             tried = Some(at);
-            let size = object.target.size;
-            let bytes: u64 = (at..chunks.end)
-                .map(|index| chunk::range(index, size).len())
-                .sum();
+            let rest = ByteRange::new(at, range.end());
             let reserved = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(shutting_down()),
-                reserved = self.ahead.reserve_for_warmup(bytes) => reserved,
+                reserved = self.ahead.reserve_for_warmup(rest.len()) => reserved,
             };
             let admission = self.admit(&reserved).await.ok_or_else(shutting_down)?;
             drop(reserved);
-            let boarded = self.join_or_start(object, at..chunks.end, Urgency::Prefetch(admission));
-            if let Some(Boarded { flight, .. }) = boarded {
-                flight.wait_for(flight.last()).await?;
+            if let Some(flight) = self.board_ahead(object, rest, Grain::Chunks, admission) {
+                flight.wait_for(u64::MAX).await?;
             }
         }
         Ok(())
@@ -154,6 +157,12 @@ impl Fills {
     pub fn part_end(&self, chunk: u64) -> u64 {
         let per_part = (self.config.part_bytes / chunk::CHUNK_SIZE).max(1);
         (chunk / per_part + 1) * per_part
+    }
+
+    /// The byte behind the last one of the part that byte `at` belongs to.
+    fn part_end_of(&self, at: u64) -> u64 {
+        self.part_end(at / chunk::CHUNK_SIZE)
+            .saturating_mul(chunk::CHUNK_SIZE)
     }
 
     /// Waits until one more origin read may begin; `None` once the node shuts down.

@@ -4,23 +4,47 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use forebay_core::cache::CacheError;
-use forebay_core::{ByteRange, ErrorKind, chunk};
+use forebay_core::{ByteRange, ErrorKind};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::{Fills, Flight, OpenObject};
+use super::{Fills, Flight, OpenObject, chunk_end};
 use crate::origin::Error as OriginError;
 use crate::store::WriteError;
 
-/// The chunk being put together: pieces as they arrived, not copied.
-#[derive(Default)]
+/// The chunk, or the part of one, that is being put together: pieces as they arrived, not
+/// copied.
 struct Assembly {
+    range: ByteRange,
     pieces: Vec<Bytes>,
     bytes: u64,
 }
 
+impl Assembly {
+    /// What comes at `at` of a flight that brings `whole`; `None` if nothing does.
+    fn at(at: u64, whole: ByteRange) -> Option<Self> {
+        let chunk = ByteRange::new(at, chunk_end(at));
+        let range = chunk.intersect(whole);
+        (!range.is_empty()).then_some(Self {
+            range,
+            pieces: Vec::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Takes as much of `piece` as belongs here; true once nothing is missing.
+    fn take(&mut self, piece: &mut Bytes) -> bool {
+        let wanted = usize::try_from(self.range.len() - self.bytes).unwrap_or(usize::MAX);
+        let taken = piece.split_to(piece.len().min(wanted));
+        self.bytes += taken.len() as u64;
+        self.pieces.push(taken);
+        self.bytes == self.range.len()
+    }
+}
+
 impl Fills {
-    /// Reads the flight's range and files each chunk as soon as it is complete.
+    /// Reads the flight's range and files each chunk, or part of one, as soon as it is
+    /// complete.
     ///
     /// The write of one chunk overlaps with the arrival of the next; at most two chunks
     /// are in memory for each flight.
@@ -29,71 +53,56 @@ impl Fills {
         object: &Arc<OpenObject>,
         flight: &Arc<Flight>,
     ) -> Result<(), CacheError> {
-        let size = object.target.size;
-        let chunks = flight.chunks();
-        let range = ByteRange::new(
-            chunk::range(chunks.start, size).start(),
-            chunk::range(flight.last(), size).end(),
-        );
-        let read = object
-            .target
-            .origin()
-            .read(object.target.pinned(), range)
-            .await;
+        let range = flight.range();
+        let origin = object.target.origin();
+        let read = origin.read(object.target.pinned(), range).await;
         let mut body = read.map_err(classify)?;
-        let mut index = chunks.start;
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::at(range.start(), range);
         let mut filing: Option<JoinHandle<()>> = None;
         while let Some(piece) = body.next().await {
             let mut piece = piece.map_err(classify)?;
             while !piece.is_empty() {
-                if index == chunks.end {
+                let Some(part) = &mut assembly else {
                     return Err(wrong_length(object, range, "more"));
-                }
-                let whole = chunk::range(index, size).len();
-                let wanted = usize::try_from(whole - assembly.bytes).unwrap_or(usize::MAX);
-                let taken = piece.split_to(piece.len().min(wanted));
-                assembly.bytes += taken.len() as u64;
-                assembly.pieces.push(taken);
-                if assembly.bytes == whole {
+                };
+                if part.take(&mut piece) {
                     settle(filing.take()).await;
-                    let pieces = std::mem::take(&mut assembly).pieces;
-                    filing = Some(self.file(object, flight, index, pieces));
-                    index += 1;
+                    let next = Assembly::at(part.range.end(), range);
+                    if let Some(part) = std::mem::replace(&mut assembly, next) {
+                        filing = Some(self.file(object, flight, part));
+                    }
                 }
             }
         }
         settle(filing).await;
-        if index < chunks.end {
+        if assembly.is_some() {
             return Err(wrong_length(object, range, "fewer"));
         }
         Ok(())
     }
 
-    /// Files one chunk on a blocking thread and lets its readers have it: from the
-    /// store, or from the transient cache if the store has no room.
+    /// Files what was put together, on a blocking thread, and lets its readers have it:
+    /// from the store, or from the transient cache if the store has no room.
     fn file(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
         flight: &Arc<Flight>,
-        index: u64,
-        pieces: Vec<Bytes>,
+        part: Assembly,
     ) -> JoinHandle<()> {
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
         tokio::task::spawn_blocking(move || {
-            let len = chunk::range(index, object.target.size).len();
-            fills.ahead.received(len);
-            match object.lease.write(index, &pieces) {
-                Ok(()) => fills.stats.stored(len),
+            let Assembly { range, pieces, .. } = part;
+            fills.ahead.received(range.len());
+            match object.lease.write_pages(range, &pieces) {
+                Ok(()) => fills.stats.stored(range.len()),
                 Err(error) => {
-                    report(&error, &object, index);
-                    fills.stats.read_through(len);
-                    fills
-                        .transient
-                        .insert((object.target.id, index), join(&pieces));
+                    report(&error, &object, range);
+                    fills.stats.read_through(range.len());
+                    let id = object.target.id;
+                    fills.transient.insert(id, range.start(), join(&pieces));
                 }
             }
-            flight.arrived(index);
+            flight.arrived(range.end());
         })
     }
 }
@@ -108,13 +117,13 @@ async fn settle(filing: Option<JoinHandle<()>>) {
     }
 }
 
-fn report(error: &WriteError, object: &OpenObject, chunk: u64) {
+fn report(error: &WriteError, object: &OpenObject, range: ByteRange) {
     match error {
         WriteError::Full => {
-            tracing::debug!(object = %object.target.name(), chunk, "no room: read through");
+            tracing::debug!(object = %object.target.name(), %range, "no room: read through");
         }
         error => {
-            tracing::warn!(%error, object = %object.target.name(), chunk, "chunk not cached");
+            tracing::warn!(%error, object = %object.target.name(), %range, "bytes not cached");
         }
     }
 }

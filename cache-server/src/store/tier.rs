@@ -114,6 +114,9 @@ impl Tier {
             }
             Err(Trouble::Io(error)) => {
                 warn!(%error, object = %object.id, "cached file cannot be opened");
+                if Fault::of(&error) != Fault::Busy {
+                    self.lose(object);
+                }
                 None
             }
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 mod conformance;
 mod fixture;
+mod random_reads;
 mod separate;
 
 use fixture::{MIB, Node, pattern};
