@@ -15,7 +15,7 @@ use forebay_core::cache::{Cache, CacheError};
 use forebay_core::manifest::VersionId;
 use forebay_proto::local::{Attach, Report, StoredVersion, Welcome};
 use futures::future::BoxFuture;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +28,7 @@ mod peer;
 mod socket;
 mod stats;
 
-pub use socket::{BindError, bind};
+pub use socket::{BindError, Listening, bind};
 pub use stats::ClientStats;
 
 use connection::Connection;
@@ -137,7 +137,7 @@ impl LocalServer {
 
     /// Accepts and serves clients until the server is stopped; returns when every
     /// connection has ended.
-    pub async fn serve(self: Arc<Self>, listener: UnixListener) {
+    pub async fn serve(self: Arc<Self>, listener: Listening) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -145,7 +145,7 @@ impl LocalServer {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.welcome(stream),
+                Ok(stream) => self.welcome(stream),
                 Err(error) => {
                     // Out of descriptors, most likely: clients that leave give some back.
                     tracing::warn!(%error, "a client could not be accepted");
@@ -153,6 +153,8 @@ impl LocalServer {
                 }
             }
         }
+        // A successor may take the name while the connections end.
+        drop(listener);
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -102,6 +102,14 @@ impl NodeCache {
         Ok(Arc::new(OpenObject::new(target, lease)))
     }
 
+    /// The manifest of a version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the version is unknown.
+    pub fn manifest(&self, version: VersionId) -> Result<Arc<Manifest>, CacheError> {
+        Ok(Arc::clone(self.dataset(version)?.manifest()))
+    }
+
     /// The files of a version below `entry`, which may be a file itself.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::exit::Exit;
-use crate::options::{DEFAULTS, MountOptions};
+use crate::options::{MountOptions, OptionTable, ServerOptions};
 
 mod examples;
 
@@ -34,6 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Show a bucket as a directory.
     Mount(Box<MountArgs>),
+    /// Serve one cache to all mounts of this machine.
+    CacheServer(Box<CacheServerArgs>),
     /// Unmount, keeping the cache.
     #[command(visible_alias = "unmount", after_help = examples::UMOUNT)]
     Umount(OneMount),
@@ -70,7 +72,8 @@ pub struct MountArgs {
     ///
     /// s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, https://host/path
     /// or file:///directory. Credentials come from the environment and from profile
-    /// files, never from the command line.
+    /// files, never from the command line. With --server, the name of one of the server's
+    /// datasets.
     #[arg(value_name = "SOURCE", required = true, value_hint = ValueHint::DirPath)]
     pub source_or_dir: PathBuf,
     /// The directory to mount it on; it must exist.
@@ -93,6 +96,20 @@ impl MountArgs {
             None => (None, &self.source_or_dir),
         }
     }
+}
+
+/// `forebay cache-server`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = examples::CACHE_SERVER)]
+pub struct CacheServerArgs {
+    /// The options.
+    #[command(flatten)]
+    pub options: ServerOptions,
+    /// Read options and datasets from this TOML file; a flag or an environment variable
+    /// goes before.
+    #[arg(long, env = "FOREBAY_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "Process")]
+    pub config: Option<PathBuf>,
 }
 
 /// A mount, by its mount point.
@@ -180,6 +197,8 @@ pub struct ConfigPrintArgs {
 pub enum Component {
     /// `forebay mount`.
     Mount,
+    /// `forebay cache-server`.
+    CacheServer,
 }
 
 /// `forebay completions`.
@@ -206,12 +225,17 @@ pub fn command() -> clap::Command {
         .map(|exit| format!("  {}  {}", exit.code(), exit.meaning()))
         .join("\n");
     root.after_long_help(format!("{}\n\nExit codes:\n{codes}", examples::FOREBAY))
-        .mut_subcommand("mount", |mount| mount.mut_args(describe))
+        .mut_subcommand(MountOptions::COMMAND, |mount| {
+            mount.mut_args(describe::<MountOptions>)
+        })
+        .mut_subcommand(ServerOptions::COMMAND, |server| {
+            server.mut_args(describe::<ServerOptions>)
+        })
 }
 
 /// Says an option's default, and not its variable: those follow one rule, which the
 /// help of `mount` states. Nor the values of a switch, which everybody knows.
-fn describe(arg: Arg) -> Arg {
+fn describe<T: OptionTable>(arg: Arg) -> Arg {
     let is_switch = arg
         .get_num_args()
         .is_some_and(|count| count.min_values() == 0);
@@ -220,7 +244,7 @@ fn describe(arg: Arg) -> Arg {
         return arg.hide_possible_values(true);
     }
     let named = |(key, _): &&(&str, &str)| arg.get_long() == Some(key);
-    let Some((_, default)) = DEFAULTS.iter().find(named) else {
+    let Some((_, default)) = T::DEFAULTS.iter().find(named) else {
         return arg;
     };
     let say = |text: &StyledStr| format!("{text} [default: {default}]");

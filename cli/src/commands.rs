@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::exit::{Exit, Failure};
 
+mod cache_server;
 mod completions;
 mod config;
 mod daemon;
@@ -25,6 +26,7 @@ mod warmup;
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Mount(args) => mount::run(args),
+        Command::CacheServer(args) => cache_server::run(args),
         Command::Umount(args) => talk()?.block_on(umount::run(args)),
         Command::Status(args) => talk()?.block_on(status::run(args)),
         Command::Warmup(args) => talk()?.block_on(warmup::run(args)),

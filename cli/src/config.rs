@@ -10,14 +10,18 @@ use crate::args::MountArgs;
 use crate::exit::{Exit, Failure};
 use crate::mountpoint;
 use crate::options::{
-    MetricsAddr, Mode, MountOptions, OpenMode, Policy, SourceEntry, VersionPrefix,
+    MetricsAddr, Mode, MountOptions, OpenMode, OptionTable, PartialConnection, Policy, ServerAddr,
+    SourceEntry, VersionPrefix,
 };
 use crate::size::Size;
 use crate::telemetry::LogConfig;
 
 pub mod cache_dir;
-mod file;
+pub(crate) mod file;
 pub mod reference;
+mod server;
+
+pub use server::ServerConfig;
 
 /// The configuration of a mount.
 #[derive(Clone, Debug)]
@@ -26,7 +30,9 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// What is shown.
     pub dataset: DatasetConfig,
-    /// Where it is cached.
+    /// The cache server to read through; `None` for a cache in the mount's process.
+    pub server: Option<ServerUse>,
+    /// Where it is cached, if not by a server.
     pub cache: CacheConfig,
     /// How it looks.
     pub tree: TreeConfig,
@@ -40,10 +46,19 @@ pub struct MountConfig {
     pub daemon: bool,
 }
 
+/// A dataset of a cache server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUse {
+    /// The server's socket.
+    pub socket: PathBuf,
+    /// The dataset's name in the server's configuration.
+    pub dataset: String,
+}
+
 /// What is shown.
 #[derive(Clone, Debug)]
 pub struct DatasetConfig {
-    /// The sources, checked: they make one tree.
+    /// The sources, checked: they make one tree. None if a cache server has them.
     pub sources: Vec<SourceSpec>,
     /// Globs of what is shown; empty for all.
     pub include: Vec<String>,
@@ -133,6 +148,44 @@ pub enum Error {
         /// It, as far as it is text.
         text: String,
     },
+    /// No dataset of the server is named.
+    #[error("no dataset is named; write `forebay mount --server {server} NAME DIR`")]
+    NoDataset {
+        /// The server.
+        server: String,
+    },
+    /// An option that the cache server has.
+    #[error(
+        "--{key}, its variable and its key belong to the cache server; set it in the server's \
+         configuration, or mount without --server"
+    )]
+    OfServer {
+        /// The option.
+        key: &'static str,
+    },
+    /// Two datasets of one name.
+    #[error("two datasets are called {name:?}")]
+    DatasetTwice {
+        /// The name.
+        name: String,
+    },
+    /// A name that is too long.
+    #[error("the name of dataset {name:?} has more than {most} bytes")]
+    LongName {
+        /// The name.
+        name: String,
+        /// The most bytes.
+        most: usize,
+    },
+    /// There is nothing to serve.
+    #[error("no dataset is configured; `forebay config print --example cache-server` shows how")]
+    NoDatasets,
+    /// There is no such group.
+    #[error("--group {group}: this machine has no such group")]
+    NoGroup {
+        /// The group.
+        group: String,
+    },
     /// A path that cannot be made absolute.
     #[error("{path}: not a path", path = path.display())]
     Path {
@@ -172,21 +225,33 @@ impl MountConfig {
             }]);
         }
         let file = match &args.config {
-            Some(path) => file::read(path)?,
+            Some(path) => file::read::<MountOptions>(path)?,
             None => MountOptions::default(),
         };
         // Precedence, in one line: flag (and, below it, environment), file, default.
         let said = flags.or(file);
+        let server = match &said.server {
+            Some(server) => Some(server_use(server, &said, source.is_some())?),
+            None => None,
+        };
         let explicit_memory = said.memory_size.is_some();
-        Self::typed(said.or(MountOptions::defaults()), dir, explicit_memory)
+        let config = Self::typed(said.or(MountOptions::defaults()), dir, explicit_memory)?;
+        Ok(Self { server, ..config })
+    }
+
+    /// What the mount is called in the list of mounts: the first source, or the server's
+    /// name of the dataset.
+    pub fn dataset_name(&self) -> &str {
+        match (&self.server, self.dataset.sources.first()) {
+            (Some(server), _) => &server.dataset,
+            (None, Some(source)) => &source.url,
+            (None, None) => "",
+        }
     }
 
     fn typed(said: MountOptions, dir: &Path, explicit_memory: bool) -> Result<Self, Error> {
-        let metrics = match said.metrics.clone() {
-            Some(MetricsAddr::Unix(path)) => Some(MetricsAddr::Unix(absolute(path)?)),
-            other => other,
-        };
         Ok(Self {
+            server: None,
             mountpoint: mountpoint::absolute(dir).map_err(|source| Error::Path {
                 path: dir.to_owned(),
                 source,
@@ -212,7 +277,7 @@ impl MountConfig {
                 open_mode: sure(said.open_mode),
             },
             origin_timeout: sure(said.origin_timeout),
-            metrics,
+            metrics: metrics(said.metrics.clone())?,
             log: LogConfig {
                 format: sure(said.log_format),
                 filter: said.log_level,
@@ -228,6 +293,8 @@ impl MountConfig {
         let sources: Vec<_> = self.dataset.sources.iter().map(source_summary).collect();
         serde_json::json!({
             "mountpoint": self.mountpoint,
+            "server": self.server.as_ref().map(|server| &server.socket),
+            "dataset": self.server.as_ref().map(|server| &server.dataset),
             "source": sources,
             "include": self.dataset.include,
             "exclude": self.dataset.exclude,
@@ -254,7 +321,45 @@ impl MountConfig {
     }
 }
 
-/// The value of an option that [`crate::options::DEFAULTS`] has a value for.
+/// The server's dataset that a mount names by position. What the server decides cannot be
+/// said beside it.
+fn server_use(server: &ServerAddr, said: &MountOptions, named: bool) -> Result<ServerUse, Error> {
+    let of_server = [
+        ("source", said.source.is_some() && !named),
+        ("endpoint", said.endpoint.is_some()),
+        ("region", said.region.is_some()),
+        ("path-style", said.path_style.is_some()),
+        ("anonymous", said.anonymous.is_some()),
+        ("include", said.include.is_some()),
+        ("exclude", said.exclude.is_some()),
+        ("cache-dir", said.cache_dir.is_some()),
+        ("cache-size", said.cache_size.is_some()),
+        ("memory-size", said.memory_size.is_some()),
+        ("policy", said.policy.is_some()),
+        ("prefetch-budget", said.prefetch_budget.is_some()),
+    ];
+    if let Some((key, _)) = of_server.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(Error::OfServer { key });
+    }
+    let dataset = said.source.as_deref().and_then(<[_]>::first);
+    let dataset = dataset.ok_or_else(|| Error::NoDataset {
+        server: server.to_string(),
+    })?;
+    Ok(ServerUse {
+        socket: absolute(server.0.clone())?,
+        dataset: dataset.text.clone(),
+    })
+}
+
+/// Where metrics are served, from the root.
+fn metrics(said: Option<MetricsAddr>) -> Result<Option<MetricsAddr>, Error> {
+    Ok(match said {
+        Some(MetricsAddr::Unix(path)) => Some(MetricsAddr::Unix(absolute(path)?)),
+        other => other,
+    })
+}
+
+/// The value of an option that [`OptionTable::DEFAULTS`] has a value for.
 fn sure<T>(value: Option<T>) -> T {
     value.expect("the layer of defaults has it")
 }
@@ -276,33 +381,62 @@ fn source_summary(source: &SourceSpec) -> serde_json::Value {
 }
 
 fn dataset(said: &MountOptions) -> Result<DatasetConfig, Error> {
-    let entries = said.source.as_deref().unwrap_or_default();
+    if said.server.is_some() {
+        return Ok(DatasetConfig {
+            sources: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            version: said.version.clone(),
+        });
+    }
+    let for_all = PartialConnection {
+        endpoint: said.endpoint.clone(),
+        region: said.region.clone(),
+        path_style: said.path_style,
+        anonymous: said.anonymous,
+    };
+    let sources = said.source.as_deref().unwrap_or_default();
+    let globs = |said: &Option<Vec<String>>| said.clone().unwrap_or_default();
+    let (include, exclude) = (globs(&said.include), globs(&said.exclude));
+    Ok(DatasetConfig {
+        version: said.version.clone(),
+        ..checked(sources, &for_all, include, exclude)?
+    })
+}
+
+/// A dataset of `entries`, which make one tree.
+fn checked(
+    entries: &[SourceEntry],
+    for_all: &PartialConnection,
+    include: Vec<String>,
+    exclude: Vec<String>,
+) -> Result<DatasetConfig, Error> {
     if entries.is_empty() {
         return Err(Error::NoSource);
     }
     let sources = entries
         .iter()
-        .map(|entry| SourceSpec::parse(&entry.text, connection(entry, said)))
+        .map(|entry| SourceSpec::parse(&entry.text, connection(entry, for_all)))
         .collect::<Result<Vec<_>, _>>()?;
     SourceSpec::check_tree(&sources)?;
     let dataset = DatasetConfig {
         sources,
-        include: said.include.clone().unwrap_or_default(),
-        exclude: said.exclude.clone().unwrap_or_default(),
-        version: said.version.clone(),
+        include,
+        exclude,
+        version: None,
     };
     dataset.filter()?;
     Ok(dataset)
 }
 
 /// What is said of one source, and what is said of all where it says nothing.
-fn connection(entry: &SourceEntry, said: &MountOptions) -> Connection {
+fn connection(entry: &SourceEntry, for_all: &PartialConnection) -> Connection {
     let own = entry.connection.clone();
     Connection {
-        endpoint: own.endpoint.or_else(|| said.endpoint.clone()),
-        region: own.region.or_else(|| said.region.clone()),
-        path_style: own.path_style.or(said.path_style).unwrap_or_default(),
-        anonymous: own.anonymous.or(said.anonymous).unwrap_or_default(),
+        endpoint: own.endpoint.or_else(|| for_all.endpoint.clone()),
+        region: own.region.or_else(|| for_all.region.clone()),
+        path_style: own.path_style.or(for_all.path_style).unwrap_or_default(),
+        anonymous: own.anonymous.or(for_all.anonymous).unwrap_or_default(),
     }
 }
 

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_cache_server::store::StoreError;
 use forebay_core::cache::Cache;
 use forebay_core::manifest::Manifest;
 use forebay_core::metric::Measured;
@@ -19,25 +18,22 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::audience::Audience;
 use crate::config::{MountConfig, TreeConfig};
 use crate::exit::{Exit, Failure};
+use crate::off_runtime::off_runtime;
 use crate::rundir::{Claim, RunDir};
 use crate::{control_server, http};
 
-pub mod audience;
 mod backend;
-mod dataset;
 mod drift;
 mod gauges;
 mod selection;
 mod service;
-mod versions;
 mod warmup;
 
 pub use service::Service;
 
-use audience::Audience;
-use backend::{Backend, Embedded};
 use gauges::Gauges;
 
 /// How long calls under way on the sockets may take when the process ends.
@@ -84,8 +80,7 @@ impl MountProcess {
         RunDir::refuse_held(run_base, &config.mountpoint)?;
         preflight(config).await?;
         let claim = RunDir::claim(run_base, &config.mountpoint)?;
-        let (backend, shown) = Embedded::start(config, audience, cancel).await?;
-        let backend: Arc<dyn Backend> = Arc::new(backend);
+        let (backend, shown) = backend::start(config, audience, cancel).await?;
         let endpoint =
             http::Endpoint::bind(config.metrics.as_ref(), claim.dir().metrics_socket()).await?;
         let control = control_server::bind(&claim.dir().control_socket())?;
@@ -178,7 +173,7 @@ async fn mount(
     manifest: Arc<Manifest>,
     cache: Arc<dyn Cache>,
 ) -> Result<Mount, Failure> {
-    let options = mount_options(&config.tree, &config.dataset.sources[0].url);
+    let options = mount_options(&config.tree, config.dataset_name());
     let mountpoint = config.mountpoint.clone();
     let runtime = Handle::current();
     let make = move || {
@@ -200,20 +195,6 @@ fn mount_options(tree: &TreeConfig, dataset: &str) -> MountOptions {
         open_mode: tree.open_mode.into(),
         read_ahead_kb: u32::try_from(tree.read_ahead.0 / 1024).unwrap_or(u32::MAX),
         ..defaults
-    }
-}
-
-/// Runs what blocks on a thread for that.
-async fn off_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| Failure::new(Exit::Failed, error))
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::new(Exit::CacheDir, error)
     }
 }
 

@@ -1,26 +1,44 @@
-//! The options of a mount: each is a flag, an environment variable and a key of the
-//! config file, under one name and with one parser.
+//! The options of a mount and of a cache server: each is a flag, an environment variable
+//! and a key of the config file, under one name and with one parser.
 //!
 //! The doc comment of a field is its manual. The help text, the man page, the example
 //! config file and the reference page are all made from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use toml::Table;
 
+use crate::config::file;
 use crate::size::Size;
 
+mod server;
+mod table;
 mod value;
 
+pub use server::ServerOptions;
+pub use table::OptionTable;
 pub use value::{
-    LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, Policy, SourceEntry, VersionPrefix,
+    DatasetEntry, LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, Policy, ServerAddr,
+    SourceEntry, VersionPrefix,
 };
 
 /// What can be said about a mount; `None` is what nobody said.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct MountOptions {
+    /// Read through the cache server of this machine: unix:PATH, the path of its socket.
+    ///
+    /// SOURCE is then the name of one of the server's datasets. Sources, credentials and
+    /// cache are the server's, and so are the options about them.
+    #[arg(
+        long,
+        env = "FOREBAY_SERVER",
+        value_name = "ADDR",
+        help_heading = "Sources"
+    )]
+    pub server: Option<ServerAddr>,
     /// A source below the directory NAME of the tree; repeat it for several.
     ///
     /// In the environment, one a line. In the config file, a `[[source]]` table each,
@@ -261,72 +279,62 @@ pub struct MountOptions {
     pub log_level: Option<String>,
 }
 
-/// The defaults that are the same on every machine, as they would stand in a config
-/// file; the others are said in the option's manual.
-pub const DEFAULTS: [(&str, &str); 12] = [
-    ("path-style", "false"),
-    ("anonymous", "false"),
-    ("origin-timeout", "60s"),
-    ("memory-size", "1GiB"),
-    // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
-    ("policy", "s3-fifo"),
-    ("file-mode", "0444"),
-    ("dir-mode", "0555"),
-    ("allow-other", "false"),
-    // What one FUSE request can carry with the kernel's usual limit of 256 pages.
-    ("read-ahead", "1MiB"),
-    ("open-mode", "auto"),
-    ("daemon", "false"),
-    ("log-format", "text"),
-];
+impl OptionTable for MountOptions {
+    const COMMAND: &'static str = "mount";
+    const DEFAULTS: &'static [(&'static str, &'static str)] = &[
+        ("path-style", "false"),
+        ("anonymous", "false"),
+        ("origin-timeout", "60s"),
+        ("memory-size", "1GiB"),
+        // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
+        ("policy", "s3-fifo"),
+        ("file-mode", "0444"),
+        ("dir-mode", "0555"),
+        ("allow-other", "false"),
+        // What one FUSE request can carry with the kernel's usual limit of 256 pages.
+        ("read-ahead", "1MiB"),
+        ("open-mode", "auto"),
+        ("daemon", "false"),
+        ("log-format", "text"),
+    ];
+    const SAMPLES: &'static [(&'static str, &'static str)] = &[
+        ("server", "\"unix:/run/forebay/cache.sock\""),
+        ("endpoint", "\"http://127.0.0.1:9000\""),
+        ("region", "\"us-east-1\""),
+        ("include", "[\"train/**\", \"val/**\"]"),
+        ("exclude", "[\"**/*.tmp\"]"),
+        ("version", "\"3fa94b1c\""),
+        ("cache-dir", "\"/nvme/forebay\""),
+        ("cache-size", "\"100GiB\""),
+        ("prefetch-budget", "\"256MiB\""),
+        ("uid", "1000"),
+        ("gid", "1000"),
+        ("metrics", "\"127.0.0.1:9464\""),
+        ("log-file", "\"/var/log/forebay.log\""),
+        ("log-level", "\"info\""),
+    ];
+    const TABLES: (&'static str, &'static str) = (
+        "source",
+        "\n## What is mounted; a table for each source\n\n\
+         [[source]]\n\
+         # The directory below the mount point; without it, the source is the whole tree.\n\
+         # name = \"train\"\n\
+         url = \"s3://bucket/prefix\"\n\
+         # For this source only, in place of the keys above:\n\
+         # endpoint = \"http://127.0.0.1:9000\"\n\
+         # region = \"us-east-1\"\n\
+         # path-style = true\n\
+         # anonymous = true\n",
+    );
 
-/// The options alone, as a command line of its own.
-#[derive(Parser)]
-#[command(no_binary_name = true, disable_help_flag = true)]
-struct Alone {
-    #[command(flatten)]
-    options: MountOptions,
-}
-
-impl MountOptions {
-    /// Parses one option from its values, by the parser of its flag. The environment is
-    /// not looked at.
-    ///
-    /// # Errors
-    /// That of the flag's parser.
-    pub fn of_key(key: &str, values: &[String]) -> Result<Self, clap::Error> {
-        let command = Self::command().mut_args(|arg| arg.env(None::<&'static str>));
-        let flags = values.iter().map(|value| format!("--{key}={value}"));
-        Self::from_arg_matches(&command.try_get_matches_from(flags)?)
-    }
-
-    /// The command that has the options and nothing else, for whoever describes them.
-    pub fn command() -> clap::Command {
-        Alone::command()
-    }
-
-    /// The layer of [`DEFAULTS`].
-    pub fn defaults() -> Self {
-        DEFAULTS
-            .iter()
-            .fold(Self::default(), |layer, (key, value)| {
-                let one = Self::of_key(key, &[(*value).to_owned()]);
-                layer.or(one.expect("a test parses every default"))
-            })
-    }
-
-    /// This layer, and `under` where it says nothing.
-    ///
-    /// The one place that knows what goes before what: the caller stacks flags and
-    /// environment (which the flag parser has already put in order), then the file, then
-    /// the defaults.
-    pub fn or(self, under: Self) -> Self {
+    fn or(self, under: Self) -> Self {
         macro_rules! first_said {
             ($($field:ident),* $(,)?) => {
                 Self { $($field: self.$field.or(under.$field)),* }
             };
         }
         first_said!(
+            server,
             source,
             endpoint,
             region,
@@ -355,6 +363,14 @@ impl MountOptions {
             log_level,
         )
     }
+
+    fn of_tables(path: &Path, tables: &[&Table]) -> Result<Self, file::Error> {
+        let sources = tables.iter().map(|table| file::source(path, table));
+        Ok(Self {
+            source: Some(sources.collect::<Result<_, _>>()?),
+            ..Self::default()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -367,20 +383,6 @@ mod tests {
         assert_eq!(defaults.memory_size, Some(Size(1 << 30)));
         assert_eq!(defaults.origin_timeout, Some(Duration::from_secs(60)));
         assert_eq!(defaults.daemon, Some(false));
-    }
-
-    #[test]
-    fn every_option_has_its_environment_variable_and_a_manual() {
-        for arg in MountOptions::command().get_arguments() {
-            let long = arg.get_long().expect("options have long names");
-            let variable = format!("FOREBAY_{}", long.replace('-', "_").to_uppercase());
-            assert_eq!(
-                arg.get_env().and_then(|name| name.to_str()),
-                Some(variable.as_str())
-            );
-            assert!(arg.get_help().is_some(), "{long}");
-            assert!(arg.get_help_heading().is_some(), "{long}");
-        }
     }
 
     #[test]

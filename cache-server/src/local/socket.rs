@@ -3,12 +3,12 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, chownat};
 use rustix::process::Gid;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 /// Why nothing listens at a socket.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +45,37 @@ pub enum BindError {
     },
 }
 
+/// A socket that is listened at. Its file goes with it.
+#[derive(Debug)]
+pub struct Listening {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Listening {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Before the listener goes: afterwards the name may be that of a successor.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// Listens at `path`, for its owner and `group` only (mode 0660, or 0600 without a group).
 /// A socket that a dead process left there is removed.
 ///
 /// # Errors
 /// [`BindError`].
-pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> {
+pub fn bind(path: &Path, group: Option<u32>) -> Result<Listening, BindError> {
     let io = |source| BindError::Io {
         path: path.to_owned(),
         source,
@@ -78,7 +103,10 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener, BindError> 
         })?;
     }
     fs::rename(&draft, path).map_err(io)?;
-    Ok(listener)
+    Ok(Listening {
+        path: path.to_owned(),
+        listener,
+    })
 }
 
 fn draft_of(path: &Path) -> PathBuf {
@@ -102,7 +130,7 @@ fn clear_away(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match BlockingStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(io)
         }
@@ -128,6 +156,7 @@ mod tests {
         let listener = bind(&path, None).unwrap();
         assert_eq!(mode(&path), 0o600);
         drop(listener);
+        assert!(!path.exists());
         let _listener = bind(&path, Some(own)).unwrap();
         assert_eq!(mode(&path), 0o660);
     }
@@ -136,9 +165,9 @@ mod tests {
     async fn what_a_dead_process_left_is_replaced_and_what_lives_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let listener = bind(&path, None).unwrap();
+        let dead = UnixListener::bind(&path).unwrap();
         assert!(matches!(bind(&path, None), Err(BindError::InUse { .. })));
-        drop(listener);
+        drop(dead);
         let _listener = bind(&path, None).unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();

@@ -27,6 +27,16 @@ Examples:
   A version that was mounted before:
     forebay mount s3://bucket/imagenet /mnt/data --version 3fa9";
 
+pub(super) const CACHE_SERVER: &str = "\
+Mounts that name the server share one cache, and need neither credentials nor a cache of
+their own. Datasets are configured in the file; `forebay config print --example cache-server`
+prints one to start from. Ctrl-C and SIGTERM end the server; mounts go on with what they
+have open, and wait for it to come back.
+
+Examples:
+  forebay cache-server --config /etc/forebay/server.toml
+  forebay mount --server unix:/run/forebay/cache.sock imagenet /mnt/data";
+
 pub(super) const UMOUNT: &str = "\
 Files that are still open answer with errors from then on; the cache is kept.
 

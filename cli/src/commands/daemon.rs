@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use crate::audience::{Audience, Foreground, Listed};
 use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
-use crate::mount_process::audience::{Audience, Foreground, Listed};
 use crate::output;
 
 /// Set for the child, and only for it.

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{DemoArgs, MountArgs};
+use crate::audience::Nobody;
 use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
 use crate::mount_process::MountProcess;
-use crate::mount_process::audience::Nobody;
 use crate::options::{LogFormat, MetricsAddr, MountOptions, SourceEntry};
 use crate::output;
 use crate::size::Size;

@@ -4,10 +4,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemon::{self, Parent};
 use crate::args::MountArgs;
+use crate::audience::{Audience, Foreground};
 use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
 use crate::mount_process::MountProcess;
-use crate::mount_process::audience::{Audience, Foreground};
 use crate::output::{self, counted};
 use crate::size::Size;
 use crate::{rundir, signals, telemetry};

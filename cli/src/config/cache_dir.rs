@@ -42,8 +42,6 @@ pub struct CacheDirs {
     pub disk: Tier,
     /// The tier in memory, if there is one.
     pub memory: Option<Tier>,
-    /// The stored versions of the dataset.
-    pub manifests: PathBuf,
 }
 
 /// Why a cache directory cannot be used.
@@ -99,24 +97,22 @@ impl From<Error> for Failure {
 }
 
 impl CacheDirs {
-    /// Finds and makes the directories, and settles the quotas.
+    /// Finds and makes the directories, and settles the quotas. `default` names the cache
+    /// directory where the configuration does not.
     ///
     /// # Errors
     /// [`Error`]; a memory tier that nobody asked for is left out instead.
-    pub fn prepare(cache: &CacheConfig, dataset: &DatasetConfig) -> Result<Self, Error> {
-        let identities = dataset.sources.iter().map(|source| source.identity());
-        let identities = identities.collect::<Result<Vec<_>, _>>()?;
+    pub fn prepare(
+        cache: &CacheConfig,
+        default: impl FnOnce() -> Result<PathBuf, Error>,
+    ) -> Result<Self, Error> {
         let root = match &cache.dir {
             Some(dir) => dir.clone(),
-            None => default_parent()?.join(id(identities.iter().map(String::as_bytes))),
+            None => default()?,
         };
         let disk_dir = root.join("disk");
         make(&disk_dir)?;
         let quota = disk_quota(&root, &disk_dir, cache.size.map(|size| size.0))?;
-        let manifests = root
-            .join("manifests")
-            .join(dataset_id(dataset, &identities));
-        make(&manifests)?;
         let memory = memory_tier(cache, &root)?;
         Ok(Self {
             root,
@@ -125,9 +121,41 @@ impl CacheDirs {
                 quota,
             },
             memory,
-            manifests,
         })
     }
+
+    /// Where the versions of `dataset` are stored; makes the directory.
+    ///
+    /// # Errors
+    /// [`Error::Source`] and [`Error::Unusable`].
+    pub fn manifests(&self, dataset: &DatasetConfig) -> Result<PathBuf, Error> {
+        let id = dataset_id(dataset, &identities(dataset)?);
+        let manifests = self.root.join("manifests").join(id);
+        make(&manifests)?;
+        Ok(manifests)
+    }
+}
+
+/// The default cache directory of a mount: one for each set of sources.
+///
+/// # Errors
+/// [`Error::NoDefault`] and [`Error::Source`].
+pub fn of_dataset(dataset: &DatasetConfig) -> Result<PathBuf, Error> {
+    let identities = identities(dataset)?;
+    Ok(default_parent()?.join(id(identities.iter().map(String::as_bytes))))
+}
+
+/// The default cache directory of a cache server.
+///
+/// # Errors
+/// [`Error::NoDefault`].
+pub fn of_server() -> Result<PathBuf, Error> {
+    Ok(default_parent()?.join("server"))
+}
+
+fn identities(dataset: &DatasetConfig) -> Result<Vec<String>, Error> {
+    let identities = dataset.sources.iter().map(|source| source.identity());
+    Ok(identities.collect::<Result<_, _>>()?)
 }
 
 fn default_parent() -> Result<PathBuf, Error> {
@@ -319,7 +347,7 @@ mod tests {
     }
 
     fn prepare(cache: &CacheConfig) -> Result<CacheDirs, Error> {
-        CacheDirs::prepare(cache, &dataset(&["file:///data"], &[]))
+        CacheDirs::prepare(cache, || Err(Error::NoDefault))
     }
 
     #[test]
@@ -340,7 +368,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs = prepare(&cache(&dir.path().join("new"))).unwrap();
         assert_eq!(fs::metadata(&dirs.disk.dir).unwrap().mode() & 0o777, 0o700);
-        assert!(dirs.manifests.starts_with(dirs.root.join("manifests")));
+        let manifests = dirs.manifests(&dataset(&["file:///data"], &[])).unwrap();
+        assert!(manifests.starts_with(dirs.root.join("manifests")));
+        assert!(manifests.is_dir());
         assert!(dirs.disk.quota <= DISK_QUOTA);
         assert_eq!(dirs.memory, None);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::options::{MountOptions, PartialConnection, SourceEntry};
+use crate::options::{DatasetEntry, OptionTable, PartialConnection, SourceEntry};
 
 /// The keys of a `[[source]]` table.
 const SOURCE_KEYS: [&str; 6] = [
@@ -14,6 +14,19 @@ const SOURCE_KEYS: [&str; 6] = [
     "region",
     "path-style",
     "anonymous",
+];
+
+/// The keys of a `[[dataset]]` table.
+const DATASET_KEYS: [&str; 9] = [
+    "name",
+    "url",
+    "endpoint",
+    "region",
+    "path-style",
+    "anonymous",
+    "include",
+    "exclude",
+    "source",
 ];
 
 /// Why a config file cannot be used.
@@ -61,8 +74,8 @@ pub enum Error {
     },
 }
 
-/// Reads the config file of a mount.
-pub(super) fn read(path: &Path) -> Result<MountOptions, Error> {
+/// Reads a config file.
+pub(super) fn read<T: OptionTable>(path: &Path) -> Result<T, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
@@ -71,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<MountOptions, Error> {
 }
 
 /// Parses the text of the config file `path`.
-pub(super) fn parse(path: &Path, text: &str) -> Result<MountOptions, Error> {
+pub(super) fn parse<T: OptionTable>(path: &Path, text: &str) -> Result<T, Error> {
     let table: Table = text
         .parse()
         .map_err(|error: toml::de::Error| Error::Syntax {
@@ -81,21 +94,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<MountOptions, Error> {
                 .map_or(0, |span| text[..span.start].matches('\n').count()),
             message: error.message().to_owned(),
         })?;
-    let keys = known_keys();
-    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let mut options = MountOptions::default();
+    let keys = Keys::of::<T>();
+    let mut options = T::default();
     for (key, value) in &table {
-        check_key(path, "", key, &keys)?;
-        let one = match (key.as_str(), value) {
-            ("source", Value::Array(entries)) if entries.iter().all(Value::is_table) => {
-                let tables = entries.iter().filter_map(Value::as_table);
-                let entries = tables
-                    .map(|table| source(path, table))
-                    .collect::<Result<_, _>>()?;
-                MountOptions {
-                    source: Some(entries),
-                    ..MountOptions::default()
-                }
+        keys.check(path, key)?;
+        let one = match value {
+            Value::Array(entries) if key == T::TABLES.0 && entries.iter().all(Value::is_table) => {
+                let tables: Vec<_> = entries.iter().filter_map(Value::as_table).collect();
+                T::of_tables(path, &tables)?
             }
             _ => option(path, key, value)?,
         };
@@ -104,31 +110,93 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<MountOptions, Error> {
     Ok(options)
 }
 
-fn known_keys() -> Vec<String> {
-    MountOptions::command()
-        .get_arguments()
-        .filter_map(|arg| arg.get_long())
-        .map(Into::into)
-        .collect()
+/// The keys that mean something in one place of a config file.
+struct Keys<'a> {
+    known: Vec<String>,
+    section: &'a str,
+    /// The command whose file it is.
+    command: &'static str,
+}
+
+impl Keys<'_> {
+    fn of<T: OptionTable>() -> Self {
+        let command = T::command();
+        let options = command.get_arguments().filter_map(|arg| arg.get_long());
+        let mut known: Vec<String> = options.map(Into::into).collect();
+        if !known.iter().any(|known| known == T::TABLES.0) {
+            known.push(T::TABLES.0.to_owned());
+        }
+        Self {
+            known,
+            section: "",
+            command: T::COMMAND,
+        }
+    }
+
+    fn check(&self, path: &Path, key: &str) -> Result<(), Error> {
+        if self.known.iter().any(|known| known == key) {
+            return Ok(());
+        }
+        // A person who writes cache_dir means cache-dir, which is one letter away; from
+        // half a word's difference on, a guess would be noise.
+        let nearest = self
+            .known
+            .iter()
+            .map(|known| (strsim::damerau_levenshtein(key, known), known))
+            .min()
+            .filter(|(distance, known)| *distance <= known.len() / 2);
+        let Self {
+            section, command, ..
+        } = self;
+        let advice = match nearest {
+            Some((_, known)) => format!("did you mean {section}{known}?"),
+            None => format!("`forebay config print --example {command}` shows all keys"),
+        };
+        Err(Error::UnknownKey {
+            path: path.to_owned(),
+            key: format!("{section}{key}"),
+            advice,
+        })
+    }
+}
+
+fn keys_of_table<'a>(keys: &[&str], section: &'a str, command: &'static str) -> Keys<'a> {
+    Keys {
+        known: keys.iter().map(|&key| key.to_owned()).collect(),
+        section,
+        command,
+    }
 }
 
 /// One option: its values go through the parser of its flag.
-fn option(path: &Path, key: &str, value: &Value) -> Result<MountOptions, Error> {
+fn option<T: OptionTable>(path: &Path, key: &str, value: &Value) -> Result<T, Error> {
     let bad = |expected: String| Error::BadValue {
         path: path.to_owned(),
         key: key.to_owned(),
         value: value.to_string(),
         expected,
     };
-    let values = match value {
-        Value::Array(values) => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
-        single => scalar(single).map(|text| vec![text]),
-    };
+    if key == T::TABLES.0
+        && !T::command()
+            .get_arguments()
+            .any(|arg| arg.get_long() == Some(key))
+    {
+        return Err(bad(format!("expected [[{key}]] tables")));
+    }
+    let values = values(value);
     let values = values.ok_or_else(|| bad("expected a text, a number or true or false".into()))?;
     if values.is_empty() {
-        return Ok(MountOptions::default());
+        return Ok(T::default());
     }
-    MountOptions::of_key(key, &values).map_err(|error| bad(expected(&error)))
+    T::of_key(key, &values).map_err(|error| bad(expected(&error)))
+}
+
+/// One value or a list of them, as texts.
+fn values(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(values) => values.iter().map(scalar).collect(),
+        single => scalar(single).map(|text| vec![text]),
+    }
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -157,28 +225,30 @@ fn expected(error: &clap::Error) -> String {
 }
 
 /// One `[[source]]` table.
-fn source(path: &Path, table: &Table) -> Result<SourceEntry, Error> {
+pub(crate) fn source(path: &Path, table: &Table) -> Result<SourceEntry, Error> {
+    source_in(path, table, "source.", "mount")
+}
+
+fn source_in(
+    path: &Path,
+    table: &Table,
+    section: &str,
+    command: &'static str,
+) -> Result<SourceEntry, Error> {
+    let keys = keys_of_table(&SOURCE_KEYS, section, command);
     let mut entry = SourceEntry::default();
     let mut connection = PartialConnection::default();
     let (mut name, mut url) = (None, None);
     for (key, value) in table {
-        check_key(path, "source.", key, &SOURCE_KEYS)?;
-        let text = || text(path, key, value).map(Some);
+        keys.check(path, key)?;
+        let at = Place { path, section, key };
         match key.as_str() {
-            "name" => name = text()?,
-            "url" => url = text()?,
-            "endpoint" => connection.endpoint = text()?,
-            "region" => connection.region = text()?,
-            "path-style" => connection.path_style = Some(truth(path, key, value)?),
-            _ => connection.anonymous = Some(truth(path, key, value)?),
+            "name" => name = Some(at.text(value)?),
+            "url" => url = Some(at.text(value)?),
+            _ => at.connection(&mut connection, value)?,
         }
     }
-    let url = url.ok_or_else(|| Error::BadValue {
-        path: path.to_owned(),
-        key: "source".into(),
-        value: Value::Table(table.clone()).to_string(),
-        expected: "expected a key url".into(),
-    })?;
+    let url = url.ok_or_else(|| missing(path, section, table, "expected a key url"))?;
     entry.text = match name.filter(|name| !name.is_empty()) {
         Some(name) => format!("{name}={url}"),
         None => url,
@@ -187,46 +257,102 @@ fn source(path: &Path, table: &Table) -> Result<SourceEntry, Error> {
     Ok(entry)
 }
 
-fn text(path: &Path, key: &str, value: &Value) -> Result<String, Error> {
-    let text = value.as_str().map(ToOwned::to_owned);
-    text.ok_or_else(|| bad_in_source(path, key, value, "expected a text"))
+/// One `[[dataset]]` table.
+pub(crate) fn dataset(path: &Path, table: &Table) -> Result<DatasetEntry, Error> {
+    let section = "dataset.";
+    let keys = keys_of_table(&DATASET_KEYS, section, "cache-server");
+    let mut entry = DatasetEntry::default();
+    let mut connection = PartialConnection::default();
+    let mut url = None;
+    for (key, value) in table {
+        keys.check(path, key)?;
+        let at = Place { path, section, key };
+        match (key.as_str(), value) {
+            ("name", _) => entry.name = at.text(value)?,
+            ("url", _) => url = Some(at.text(value)?),
+            ("include", _) => entry.include = at.texts(value)?,
+            ("exclude", _) => entry.exclude = at.texts(value)?,
+            ("source", Value::Array(sources)) if sources.iter().all(Value::is_table) => {
+                let sources = sources.iter().filter_map(Value::as_table);
+                let sources =
+                    sources.map(|table| source_in(path, table, "dataset.source.", "cache-server"));
+                entry.sources = sources.collect::<Result<_, _>>()?;
+            }
+            ("source", _) => return Err(at.bad(value, "expected [[dataset.source]] tables")),
+            _ => at.connection(&mut connection, value)?,
+        }
+    }
+    if entry.name.is_empty() {
+        return Err(missing(path, section, table, "expected a key name"));
+    }
+    match (url, entry.sources.is_empty()) {
+        (Some(text), true) => entry.sources = vec![SourceEntry { text, connection }],
+        (None, false) if connection == PartialConnection::default() => {}
+        (None, true) => {
+            let expected = "expected a key url, or [[dataset.source]] tables";
+            return Err(missing(path, section, table, expected));
+        }
+        (_, false) => {
+            let expected =
+                "expected url and its connection here, or in [[dataset.source]] tables, not both";
+            return Err(missing(path, section, table, expected));
+        }
+    }
+    Ok(entry)
 }
 
-fn truth(path: &Path, key: &str, value: &Value) -> Result<bool, Error> {
-    value
-        .as_bool()
-        .ok_or_else(|| bad_in_source(path, key, value, "expected true or false"))
-}
-
-fn bad_in_source(path: &Path, key: &str, value: &Value, expected: &str) -> Error {
+fn missing(path: &Path, section: &str, table: &Table, expected: &str) -> Error {
     Error::BadValue {
         path: path.to_owned(),
-        key: format!("source.{key}"),
-        value: value.to_string(),
+        key: section.trim_end_matches('.').to_owned(),
+        value: Value::Table(table.clone()).to_string(),
         expected: expected.to_owned(),
     }
 }
 
-fn check_key(path: &Path, section: &str, key: &str, known: &[&str]) -> Result<(), Error> {
-    if known.contains(&key) {
-        return Ok(());
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a Path,
+    section: &'a str,
+    key: &'a str,
+}
+
+impl Place<'_> {
+    fn bad(self, value: &Value, expected: &str) -> Error {
+        Error::BadValue {
+            path: self.path.to_owned(),
+            key: format!("{}{}", self.section, self.key),
+            value: value.to_string(),
+            expected: expected.to_owned(),
+        }
     }
-    // A person who writes cache_dir means cache-dir, which is one letter away; from
-    // half a word's difference on, a guess would be noise.
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(key, known), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 2);
-    let advice = match nearest {
-        Some((_, known)) => format!("did you mean {section}{known}?"),
-        None => "`forebay config print --example mount` shows all keys".to_owned(),
-    };
-    Err(Error::UnknownKey {
-        path: path.to_owned(),
-        key: format!("{section}{key}"),
-        advice,
-    })
+
+    fn text(self, value: &Value) -> Result<String, Error> {
+        let text = value.as_str().map(ToOwned::to_owned);
+        text.ok_or_else(|| self.bad(value, "expected a text"))
+    }
+
+    fn texts(self, value: &Value) -> Result<Vec<String>, Error> {
+        values(value).ok_or_else(|| self.bad(value, "expected a text or a list of texts"))
+    }
+
+    fn truth(self, value: &Value) -> Result<bool, Error> {
+        value
+            .as_bool()
+            .ok_or_else(|| self.bad(value, "expected true or false"))
+    }
+
+    /// One of the keys that say how a server is reached.
+    fn connection(self, connection: &mut PartialConnection, value: &Value) -> Result<(), Error> {
+        match self.key {
+            "endpoint" => connection.endpoint = Some(self.text(value)?),
+            "region" => connection.region = Some(self.text(value)?),
+            "path-style" => connection.path_style = Some(self.truth(value)?),
+            _ => connection.anonymous = Some(self.truth(value)?),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +360,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::options::{MountOptions, ServerOptions};
     use crate::size::Size;
 
     fn parsed(text: &str) -> MountOptions {
@@ -241,7 +368,51 @@ mod tests {
     }
 
     fn message(text: &str) -> String {
-        parse(Path::new("f.toml"), text).unwrap_err().to_string()
+        let parsed: Result<MountOptions, _> = parse(Path::new("f.toml"), text);
+        parsed.unwrap_err().to_string()
+    }
+
+    fn server(text: &str) -> Result<Vec<DatasetEntry>, String> {
+        let parsed: Result<ServerOptions, _> = parse(Path::new("f.toml"), text);
+        let parsed = parsed.map_err(|error| error.to_string())?;
+        Ok(parsed.dataset.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_dataset_has_one_source_or_several() {
+        let datasets = server(
+            "[[dataset]]\nname = \"a\"\nurl = \"s3://b\"\nregion = \"r\"\ninclude = \"x/**\"\n\
+             [[dataset]]\nname = \"b\"\n[[dataset.source]]\nname = \"t\"\nurl = \"file:///t\"",
+        )
+        .unwrap();
+        assert_eq!(datasets[0].name, "a");
+        assert_eq!(datasets[0].sources[0].text, "s3://b");
+        let region = datasets[0].sources[0].connection.region.as_deref();
+        assert_eq!(region, Some("r"));
+        assert_eq!(datasets[0].include, ["x/**"]);
+        assert_eq!(datasets[1].sources[0].text, "t=file:///t");
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_dataset_is_named() {
+        for (text, said) in [
+            ("[[dataset]]\nurl = \"s3://b\"", "expected a key name"),
+            ("[[dataset]]\nname = \"a\"", "expected a key url"),
+            (
+                "[[dataset]]\nname = \"a\"\nulr = 1",
+                "did you mean dataset.url?",
+            ),
+            ("[[dataset]]\nname = 1", "dataset.name = 1: expected a text"),
+            ("dataset = \"a\"", "expected [[dataset]] tables"),
+            ("source = 1", "config print --example cache-server"),
+            (
+                "[[dataset]]\nname = \"a\"\nurl = \"s3://b\"\n[[dataset.source]]\nurl = \"s3://c\"",
+                "not both",
+            ),
+        ] {
+            let error = server(text).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

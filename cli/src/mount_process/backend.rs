@@ -11,24 +11,41 @@ use forebay_cache_server::node::{Summary, WarmupProgress};
 use forebay_core::cache::{Cache, CacheError};
 use forebay_core::manifest::{EntryId, Manifest, VersionId};
 use forebay_core::metric::Measured;
+use forebay_proto::local::StoredVersion;
 use forebay_proto::mount::v1::{CacheUse, OriginUse};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::versions::Stored;
+use crate::audience::Audience;
+use crate::config::MountConfig;
+use crate::dataset::Shown;
 use crate::exit::Failure;
 
 mod embedded;
+mod remote;
 
-pub(super) use embedded::Embedded;
+use embedded::Embedded;
+use remote::Remote;
 
-/// The version that a mount shows first.
-#[derive(Debug)]
-pub(super) struct Shown {
-    /// Its manifest.
-    pub manifest: Arc<Manifest>,
-    /// Whether it is an old one because the sources do not answer.
-    pub origin_unreachable: bool,
+/// Opens the cache that `config` names, and finds the version to show first.
+///
+/// # Errors
+/// The [`Failure`] of the first step that failed.
+pub(super) async fn start(
+    config: &MountConfig,
+    audience: &dyn Audience,
+    cancel: &CancellationToken,
+) -> Result<(Arc<dyn Backend>, Shown), Failure> {
+    match &config.server {
+        Some(server) => {
+            let (remote, shown) = Remote::start(config, server, audience, cancel).await?;
+            Ok((Arc::new(remote), shown))
+        }
+        None => {
+            let (embedded, shown) = Embedded::start(config, audience, cancel).await?;
+            Ok((Arc::new(embedded), shown))
+        }
+    }
 }
 
 /// What of a version is cached, where, and what it took.
@@ -61,7 +78,7 @@ pub(super) trait Backend: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<Arc<Manifest>, Failure>>;
 
     /// The stored versions, the one listed last first.
-    fn versions(&self) -> BoxFuture<'_, Result<Vec<Stored>, Failure>>;
+    fn versions(&self) -> BoxFuture<'_, Result<Vec<StoredVersion>, Failure>>;
 
     /// What of `version` is cached.
     fn report(&self, version: VersionId) -> BoxFuture<'_, Result<Report, Failure>>;

@@ -104,7 +104,7 @@ mod tests {
             builder.push(0, listed).unwrap();
         }
         let version = builder.finish().unwrap();
-        Manifest::open(&super::super::versions::path(dir.path(), version)).unwrap()
+        Manifest::open(&crate::dataset::versions::path(dir.path(), version)).unwrap()
     }
 
     fn counts(from: &[(&str, &str)], to: &[(&str, &str)]) -> (u64, u64, u64) {

@@ -149,7 +149,8 @@ mod tests {
             builder.push(0, listed).unwrap();
         }
         let version = builder.finish().unwrap();
-        let manifest = Manifest::open(&super::super::versions::path(dir.path(), version)).unwrap();
+        let manifest =
+            Manifest::open(&crate::dataset::versions::path(dir.path(), version)).unwrap();
         let patterns: Vec<_> = patterns.iter().map(|&text| text.to_owned()).collect();
         let found = files(&manifest, Path::new("/mnt/d"), &patterns)?;
         let mut paths: Vec<_> = found

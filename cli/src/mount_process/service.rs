@@ -14,9 +14,11 @@ use forebay_proto::mount::v1::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Shown};
-use super::{Ended, StopRequest, drift, off_runtime, unmount, versions};
+use super::backend::Backend;
+use super::{Ended, StopRequest, drift, unmount};
+use crate::dataset::Shown;
 use crate::exit::{Exit, Failure};
+use crate::off_runtime::off_runtime;
 use crate::rundir::{RunDir, State, StateSource};
 
 /// Skipped objects that a status lists.
@@ -136,27 +138,17 @@ impl Service {
     /// # Errors
     /// If their directory cannot be read.
     pub async fn versions(&self) -> Result<VersionsResponse, Failure> {
-        let stored = self.backend.versions().await?;
         let current = self.current().version();
-        let describe = move || {
-            let mut described = Vec::new();
-            for stored in stored {
-                // A damaged one cannot be mounted; mounting it says why.
-                let Ok(manifest) = versions::open(&stored) else {
-                    continue;
-                };
-                described.push(Version {
-                    version: stored.version.to_string(),
-                    listed_unix_seconds: unix_seconds(stored.listed),
-                    files: manifest.totals().files,
-                    bytes: manifest.totals().bytes,
-                    current: stored.version == current,
-                });
-            }
-            described
-        };
+        let stored = self.backend.versions().await?.into_iter();
+        let versions = stored.map(|stored| Version {
+            version: stored.version.to_string(),
+            listed_unix_seconds: i64::try_from(stored.listed_unix_seconds).unwrap_or(i64::MAX),
+            files: stored.files,
+            bytes: stored.bytes,
+            current: stored.version == current,
+        });
         Ok(VersionsResponse {
-            versions: off_runtime(describe).await?,
+            versions: versions.collect(),
         })
     }
 

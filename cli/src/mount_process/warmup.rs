@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::service::of_cache;
-use super::{Service, off_runtime, selection};
+use super::{Service, selection};
 use crate::exit::{Exit, Failure};
+use crate::off_runtime::off_runtime;
 
 /// How often the watcher hears of it.
 const TELL_EVERY: Duration = Duration::from_millis(200);

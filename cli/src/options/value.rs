@@ -164,6 +164,40 @@ pub enum LogFormat {
     Json,
 }
 
+/// A dataset of a cache server, as its config file names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetEntry {
+    /// What mounts ask for.
+    pub name: String,
+    /// Its sources. Not checked yet.
+    pub sources: Vec<SourceEntry>,
+    /// Globs of what is shown; empty for all.
+    pub include: Vec<String>,
+    /// Globs of what is hidden.
+    pub exclude: Vec<String>,
+}
+
+/// A cache server of this machine, by the path of its socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddr(pub PathBuf);
+
+impl FromStr for ServerAddr {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Self(path.into())),
+            _ => Err("expected unix:PATH, the socket of a cache server on this machine"),
+        }
+    }
+}
+
+impl fmt::Display for ServerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix:{}", self.0.display())
+    }
+}
+
 /// Where metrics are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetricsAddr {

@@ -8,3 +8,4 @@ mod help;
 mod lifecycle;
 mod mounted;
 mod secrets;
+mod server;

@@ -2,31 +2,27 @@
 
 use std::sync::Arc;
 
-use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::{NodeCache, Summary, WarmupProgress};
 use forebay_cache_server::origin::OriginStats;
-use forebay_cache_server::prefetch::{self, PrefetchConfig};
-use forebay_cache_server::store::{Store, StoreConfig, TierConfig, TierKind};
+use forebay_cache_server::source::OriginConfig;
 use forebay_core::cache::{Cache, CacheError};
 use forebay_core::manifest::{EntryId, Manifest, VersionId};
 use forebay_core::metric::Measured;
+use forebay_proto::local::StoredVersion;
 use forebay_proto::mount::v1::{CacheUse, OriginUse};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, Report, Shown};
+use super::{Backend, Report};
+use crate::audience::{Audience, Nobody};
 use crate::config::MountConfig;
-use crate::config::cache_dir::CacheDirs;
+use crate::config::cache_dir::{self, CacheDirs};
+use crate::dataset::{Shown, Sources, versions};
 use crate::exit::Failure;
-use crate::mount_process::audience::{Audience, Nobody};
-use crate::mount_process::dataset::Sources;
-use crate::mount_process::off_runtime;
 use crate::mount_process::service::of_cache;
-use crate::mount_process::versions::{self, Stored};
-use crate::options::Policy;
-use crate::size::Size;
+use crate::node;
+use crate::off_runtime::off_runtime;
 
 /// Origins, store and node of one mount.
 #[derive(Debug)]
@@ -46,14 +42,19 @@ impl Embedded {
         audience: &dyn Audience,
         cancel: &CancellationToken,
     ) -> Result<(Self, Shown), Failure> {
-        let dirs = CacheDirs::prepare(&config.cache, &config.dataset)?;
-        let sources = Sources::open(config, &dirs)?;
+        let dirs = CacheDirs::prepare(&config.cache, || cache_dir::of_dataset(&config.dataset))?;
+        let manifests = dirs.manifests(&config.dataset)?;
+        let origin = OriginConfig {
+            timeout: config.origin_timeout,
+            ..OriginConfig::default()
+        };
+        let sources = Sources::open(&config.dataset, manifests, &origin)?;
         let reach = sources.probe().await?;
-        let store = open_store(&dirs, config.cache.policy).await?;
+        let node = node::start(&dirs, &config.cache, &origin).await?;
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
         let shown = sources.shown(reach, audience, cancel).await?;
-        let node = attach(&store, &shown.manifest, &sources, config);
+        node.attach(Arc::clone(&shown.manifest), sources.origins());
         let embedded = Self {
             dirs,
             sources,
@@ -61,46 +62,6 @@ impl Embedded {
         };
         Ok((embedded, shown))
     }
-}
-
-async fn open_store(dirs: &CacheDirs, policy: Policy) -> Result<Arc<Store>, Failure> {
-    // Disk first: the page cache already is the memory above it. The memory tier takes
-    // what the disk cannot.
-    let disk = TierConfig::new(TierKind::Disk, &dirs.disk.dir, dirs.disk.quota);
-    let memory = dirs
-        .memory
-        .iter()
-        .map(|tier| TierConfig::new(TierKind::Memory, &tier.dir, tier.quota));
-    let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
-    config.policy = policy.into();
-    Ok(off_runtime(move || Store::open(config)).await??)
-}
-
-fn attach(
-    store: &Arc<Store>,
-    manifest: &Arc<Manifest>,
-    sources: &Sources,
-    config: &MountConfig,
-) -> Arc<NodeCache> {
-    let fill = FillConfig {
-        origin_timeout: config.origin_timeout,
-        prefetch: PrefetchConfig {
-            budget_bytes: prefetch_budget(config.cache.prefetch_budget),
-            ..PrefetchConfig::default()
-        },
-        origin_stats: Arc::clone(sources.stats()),
-        ..FillConfig::default()
-    };
-    let node = NodeCache::new(Arc::clone(store), fill, Handle::current());
-    node.attach(Arc::clone(manifest), sources.origins());
-    node
-}
-
-/// The budget that was asked for, or as much as the memory can bear.
-fn prefetch_budget(asked: Option<Size>) -> u64 {
-    let most = PrefetchConfig::default().budget_bytes;
-    let eighth = prefetch::memory_limit().map_or(most, |limit| limit / 8);
-    asked.map_or(most.min(eighth), |size| size.0)
 }
 
 impl Backend for Embedded {
@@ -121,9 +82,9 @@ impl Backend for Embedded {
         .boxed()
     }
 
-    fn versions(&self) -> BoxFuture<'_, Result<Vec<Stored>, Failure>> {
+    fn versions(&self) -> BoxFuture<'_, Result<Vec<StoredVersion>, Failure>> {
         let dir = self.sources.dir().to_owned();
-        async move { Ok(off_runtime(move || versions::all(&dir)).await??) }.boxed()
+        async move { Ok(off_runtime(move || versions::described(&dir)).await??) }.boxed()
     }
 
     fn report(&self, version: VersionId) -> BoxFuture<'_, Result<Report, Failure>> {
@@ -164,14 +125,7 @@ impl Backend for Embedded {
     }
 
     fn end(&self) -> BoxFuture<'_, Result<(), Failure>> {
-        async move {
-            self.node.shutdown().await;
-            if let Some(memory) = self.dirs.memory.clone() {
-                off_runtime(move || memory.remove_if_unused()).await?;
-            }
-            Ok(())
-        }
-        .boxed()
+        node::end(&self.node, &self.dirs).boxed()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use forebay_core::manifest::{self, Manifest, VersionId};
+use forebay_proto::local::StoredVersion;
 
 use crate::exit::{Exit, Failure};
 use crate::options::VersionPrefix;
@@ -14,7 +15,7 @@ const EXTENSION: &str = "manifest";
 
 /// One stored version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// The version.
     pub version: VersionId,
     /// Its manifest.
@@ -25,7 +26,7 @@ pub(super) struct Stored {
 
 /// Why there is no such version.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("read the stored versions in {dir}", dir = dir.display())]
     Read { dir: PathBuf, source: io::Error },
     #[error("no stored version begins with {prefix}; {stored}")]
@@ -52,7 +53,7 @@ impl From<Error> for Failure {
 }
 
 /// The versions stored in `dir`, the one listed last first.
-pub(super) fn all(dir: &Path) -> Result<Vec<Stored>, Error> {
+pub(crate) fn all(dir: &Path) -> Result<Vec<Stored>, Error> {
     let read = |source| Error::Read {
         dir: dir.to_owned(),
         source,
@@ -83,7 +84,7 @@ pub(super) fn all(dir: &Path) -> Result<Vec<Stored>, Error> {
 }
 
 /// The one stored version that begins with `prefix`.
-pub(super) fn matching(dir: &Path, prefix: &VersionPrefix) -> Result<Stored, Error> {
+pub(crate) fn matching(dir: &Path, prefix: &VersionPrefix) -> Result<Stored, Error> {
     let versions = all(dir)?;
     let begins = |stored: &&Stored| stored.version.to_string().starts_with(prefix.as_str());
     let found: Vec<_> = versions.iter().filter(begins).collect();
@@ -115,15 +116,35 @@ fn listing(versions: &[Stored]) -> String {
 }
 
 /// Opens a stored version. Reads all of its manifest to check it.
-pub(super) fn open(stored: &Stored) -> Result<Arc<Manifest>, Error> {
+pub(crate) fn open(stored: &Stored) -> Result<Arc<Manifest>, Error> {
     let version = stored.version;
     Manifest::open(&stored.path)
         .map(Arc::new)
         .map_err(|source| Error::Open { version, source })
 }
 
+/// What is in each of the versions stored in `dir`, the one listed last first. Reads all of
+/// their manifests.
+pub(crate) fn described(dir: &Path) -> Result<Vec<StoredVersion>, Error> {
+    let mut described = Vec::new();
+    for stored in all(dir)? {
+        // A damaged one cannot be mounted; mounting it says why.
+        let Ok(manifest) = open(&stored) else {
+            continue;
+        };
+        let listed = stored.listed.duration_since(UNIX_EPOCH);
+        described.push(StoredVersion {
+            version: stored.version,
+            listed_unix_seconds: listed.unwrap_or_default().as_secs(),
+            files: manifest.totals().files,
+            bytes: manifest.totals().bytes,
+        });
+    }
+    Ok(described)
+}
+
 /// The path of the manifest of `version`.
-pub(super) fn path(dir: &Path, version: VersionId) -> PathBuf {
+pub(crate) fn path(dir: &Path, version: VersionId) -> PathBuf {
     dir.join(format!("{version}.{EXTENSION}"))
 }
 

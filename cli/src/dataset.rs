@@ -1,4 +1,4 @@
-//! The dataset of a mount: its sources, and the version to show.
+//! A dataset: its sources, and the version to show.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,19 +11,20 @@ use forebay_core::manifest::{self, Manifest};
 use futures::future;
 use tokio_util::sync::CancellationToken;
 
-use super::audience::{Audience, Listed};
-use super::backend::Shown;
-use super::{off_runtime, versions};
-use crate::config::cache_dir::CacheDirs;
-use crate::config::{DatasetConfig, MountConfig};
+use crate::audience::{Audience, Listed};
+use crate::config::DatasetConfig;
 use crate::exit::{Exit, Failure};
+use crate::off_runtime::off_runtime;
+use crate::options::VersionPrefix;
+
+pub(crate) mod versions;
 
 /// How often the audience hears of a listing.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// The sources of a mount, ready to be asked.
+/// The sources of a dataset, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     list: Vec<(SourceSpec, Arc<dyn Origin>)>,
     stats: Arc<OriginStats>,
     config: DatasetConfig,
@@ -31,9 +32,18 @@ pub(super) struct Sources {
     dir: PathBuf,
 }
 
+/// The version of a dataset that is shown first.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Its manifest.
+    pub manifest: Arc<Manifest>,
+    /// Whether it is an old one because the sources do not answer.
+    pub origin_unreachable: bool,
+}
+
 /// Whether sources can be listed now.
 #[derive(Debug)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// They answer, or nobody needs them to.
     Reached,
     /// They do not answer, but an old listing is stored.
@@ -41,26 +51,27 @@ pub(super) enum Reach {
 }
 
 impl Sources {
-    /// Opens the sources; nothing is contacted yet.
-    pub(super) fn open(config: &MountConfig, dirs: &CacheDirs) -> Result<Self, Failure> {
-        let origin = OriginConfig {
-            timeout: config.origin_timeout,
-            ..OriginConfig::default()
-        };
-        let specs = config.dataset.sources.iter();
-        let list = specs.map(|spec| Ok((spec.clone(), spec.open(&origin)?)));
+    /// Opens the sources of a dataset whose versions are stored in `dir`; nothing is
+    /// contacted yet.
+    pub(crate) fn open(
+        config: &DatasetConfig,
+        dir: PathBuf,
+        origin: &OriginConfig,
+    ) -> Result<Self, Failure> {
+        let specs = config.sources.iter();
+        let list = specs.map(|spec| Ok((spec.clone(), spec.open(origin)?)));
         Ok(Self {
             list: list
                 .collect::<Result<_, source::Error>>()
                 .map_err(of_source)?,
-            stats: origin.stats,
-            config: config.dataset.clone(),
-            dir: dirs.manifests.clone(),
+            stats: Arc::clone(&origin.stats),
+            config: config.clone(),
+            dir,
         })
     }
 
     /// The origins, in the order of the sources.
-    pub(super) fn origins(&self) -> Vec<Arc<dyn Origin>> {
+    pub(crate) fn origins(&self) -> Vec<Arc<dyn Origin>> {
         self.list
             .iter()
             .map(|(_, origin)| Arc::clone(origin))
@@ -68,12 +79,12 @@ impl Sources {
     }
 
     /// What was asked of the origins.
-    pub(super) fn stats(&self) -> &Arc<OriginStats> {
+    pub(crate) fn stats(&self) -> &Arc<OriginStats> {
         &self.stats
     }
 
     /// Where the versions are stored.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -81,7 +92,7 @@ impl Sources {
     ///
     /// A wrong bucket, prefix or credential is an error here, and never answered with an
     /// old listing.
-    pub(super) async fn probe(&self) -> Result<Reach, Failure> {
+    pub(crate) async fn probe(&self) -> Result<Reach, Failure> {
         if self.config.version.is_some() {
             return Ok(Reach::Reached);
         }
@@ -106,7 +117,7 @@ impl Sources {
     /// The version to show: the one that was asked for; what the sources hold now; or,
     /// where they do not answer, what they held when they were last listed, because what
     /// is cached stays readable without them.
-    pub(super) async fn shown(
+    pub(crate) async fn shown(
         &self,
         reach: Reach,
         audience: &dyn Audience,
@@ -114,9 +125,8 @@ impl Sources {
     ) -> Result<Shown, Failure> {
         let error = match (&self.config.version, reach) {
             (Some(prefix), _) => {
-                let manifest = versions::open(&versions::matching(&self.dir, prefix)?)?;
                 return Ok(Shown {
-                    manifest,
+                    manifest: self.stored(prefix)?,
                     origin_unreachable: false,
                 });
             }
@@ -143,8 +153,13 @@ impl Sources {
         })
     }
 
+    /// The one stored version that begins with `prefix`.
+    pub(crate) fn stored(&self, prefix: &VersionPrefix) -> Result<Arc<Manifest>, Failure> {
+        Ok(versions::open(&versions::matching(&self.dir, prefix)?)?)
+    }
+
     /// Asks the sources for a sign of life and lists them into a new manifest.
-    pub(super) async fn list(
+    pub(crate) async fn list(
         &self,
         audience: &dyn Audience,
         cancel: &CancellationToken,

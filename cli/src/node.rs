@@ -1,0 +1,72 @@
+//! The cache of this process: from directories to a running node, and back.
+
+use std::sync::Arc;
+
+use forebay_cache_server::fill::FillConfig;
+use forebay_cache_server::node::NodeCache;
+use forebay_cache_server::prefetch::{self, PrefetchConfig};
+use forebay_cache_server::source::OriginConfig;
+use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
+use tokio::runtime::Handle;
+
+use crate::config::CacheConfig;
+use crate::config::cache_dir::CacheDirs;
+use crate::exit::{Exit, Failure};
+use crate::off_runtime::off_runtime;
+use crate::size::Size;
+
+/// Opens the store in `dirs` and starts a node over it, without a dataset yet.
+///
+/// # Errors
+/// [`Exit::CacheDir`] if the directories are in use or cannot be used.
+pub(crate) async fn start(
+    dirs: &CacheDirs,
+    cache: &CacheConfig,
+    origin: &OriginConfig,
+) -> Result<Arc<NodeCache>, Failure> {
+    // Disk first: the page cache already is the memory above it. The memory tier takes
+    // what the disk cannot.
+    let disk = TierConfig::new(TierKind::Disk, &dirs.disk.dir, dirs.disk.quota);
+    let memory = dirs
+        .memory
+        .iter()
+        .map(|tier| TierConfig::new(TierKind::Memory, &tier.dir, tier.quota));
+    let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
+    config.policy = cache.policy.into();
+    let store = off_runtime(move || Store::open(config)).await??;
+    let fill = FillConfig {
+        origin_timeout: origin.timeout,
+        prefetch: PrefetchConfig {
+            budget_bytes: prefetch_budget(cache.prefetch_budget),
+            ..PrefetchConfig::default()
+        },
+        origin_stats: Arc::clone(&origin.stats),
+        ..FillConfig::default()
+    };
+    Ok(NodeCache::new(store, fill, Handle::current()))
+}
+
+/// The budget that was asked for, or as much as the memory can bear.
+fn prefetch_budget(asked: Option<Size>) -> u64 {
+    let most = PrefetchConfig::default().budget_bytes;
+    let eighth = prefetch::memory_limit().map_or(most, |limit| limit / 8);
+    asked.map_or(most.min(eighth), |size| size.0)
+}
+
+/// Ends every wait, makes the cache durable and lets go of the directories.
+///
+/// # Errors
+/// If a thread broke off.
+pub(crate) async fn end(node: &NodeCache, dirs: &CacheDirs) -> Result<(), Failure> {
+    node.shutdown().await;
+    if let Some(memory) = dirs.memory.clone() {
+        off_runtime(move || memory.remove_if_unused()).await?;
+    }
+    Ok(())
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::CacheDir, error)
+    }
+}

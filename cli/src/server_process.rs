@@ -1,0 +1,148 @@
+//! The process of a cache server: one cache for all mounts of a machine.
+//!
+//! It starts from the bottom up (directories, store, sockets) and contacts no source
+//! until a mount asks for a dataset: a server is up whether its origins are or not. It
+//! ends from the top down: no new clients, then the connections, then the cache is made
+//! durable. What mounts have open stays readable meanwhile, and they wait for the next
+//! server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_cache_server::local::{self, BindError, Listening, LocalConfig, LocalServer};
+use forebay_cache_server::node::NodeCache;
+use forebay_cache_server::source::OriginConfig;
+use forebay_core::cache::Cache;
+use forebay_core::metric::{self, Measured, Reading};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ServerConfig;
+use crate::config::cache_dir::{self, CacheDirs};
+use crate::exit::{Exit, Failure};
+use crate::{http, node};
+
+mod datasets;
+
+use datasets::Served;
+
+/// A cache server that is ready.
+#[derive(Debug)]
+pub struct ServerProcess {
+    dirs: CacheDirs,
+    node: Arc<NodeCache>,
+    local: Arc<LocalServer>,
+    listening: Listening,
+    http: Option<JoinHandle<std::io::Result<()>>>,
+    stop: CancellationToken,
+}
+
+impl ServerProcess {
+    /// Opens the cache and listens. `run_base` is where its sockets are by default.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed.
+    pub async fn start(config: &ServerConfig, run_base: &Path) -> Result<Self, Failure> {
+        let dirs = CacheDirs::prepare(&config.cache, cache_dir::of_server)?;
+        let socket = match &config.socket {
+            Some(socket) => socket.clone(),
+            None => default_socket(run_base)?,
+        };
+        let origin = OriginConfig {
+            timeout: config.origin_timeout,
+            ..OriginConfig::default()
+        };
+        let served = Served::open(config, &dirs, &origin)?;
+        let listening = local::bind(&socket, config.group)?;
+        let node = node::start(&dirs, &config.cache, &origin).await?;
+        // Only now, so that what is plainly wrong is told in one line and nothing else.
+        tracing::info!(config = %config.summary(), "effective configuration");
+        let stop = CancellationToken::new();
+        let served = Arc::new(served.over(Arc::clone(&node), &dirs));
+        let cache = Arc::clone(&node) as Arc<dyn Cache>;
+        let limits = LocalConfig {
+            grace: config.lease_grace,
+            group: config.group,
+            ..LocalConfig::default()
+        };
+        let local = LocalServer::new(cache, served, limits, stop.clone());
+        let beside = socket.with_extension("metrics.sock");
+        // Whoever bound the socket above is the only server of it.
+        let _ = std::fs::remove_file(&beside);
+        let endpoint = http::Endpoint::bind(config.metrics.as_ref(), beside).await?;
+        let measured: Vec<Arc<dyn Measured>> = vec![
+            Arc::new(Build),
+            Arc::clone(&node) as _,
+            Arc::clone(&origin.stats) as _,
+            Arc::clone(local.stats()) as _,
+        ];
+        Ok(Self {
+            http: endpoint.map(|endpoint| endpoint.serve(measured, stop.clone())),
+            dirs,
+            node,
+            local,
+            listening,
+            stop,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn socket(&self) -> &Path {
+        self.listening.path()
+    }
+
+    /// Serves until `signal` resolves; then ends.
+    ///
+    /// # Errors
+    /// If the cache could not be closed.
+    pub async fn serve(self, signal: impl Future<Output = ()>) -> Result<(), Failure> {
+        let serving = tokio::spawn(Arc::clone(&self.local).serve(self.listening));
+        signal.await;
+        tracing::info!("asked to end by a signal");
+        self.stop.cancel();
+        let clients = serving.await;
+        let http = match self.http {
+            Some(http) => http.await.map(drop),
+            None => Ok(()),
+        };
+        tracing::debug!(?clients, ?http, "sockets closed");
+        node::end(&self.node, &self.dirs).await
+    }
+}
+
+/// `cache.sock` in the run directory, which is made.
+fn default_socket(run_base: &Path) -> Result<PathBuf, Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    // Others may pass: the socket itself says who may connect.
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(run_base);
+    made.map_err(|error| {
+        let text = format!("make the run directory {}: {error}", run_base.display());
+        Failure::new(Exit::Failed, text).next("name the socket with --socket")
+    })?;
+    Ok(run_base.join("cache.sock"))
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        let step = match &error {
+            BindError::InUse { .. } => "end that one first, or choose another with --socket",
+            BindError::NotASocket { .. } | BindError::Io { .. } => "choose another with --socket",
+            BindError::Group { .. } => "run as root or as a member, or leave out --group",
+        };
+        Self::new(Exit::Failed, error).next(step)
+    }
+}
+
+/// Which build runs.
+#[derive(Debug)]
+struct Build;
+
+impl Measured for Build {
+    fn readings(&self) -> Vec<Reading> {
+        let version = env!("CARGO_PKG_VERSION");
+        vec![Reading::labelled(&metric::BUILD_INFO, version, 1)]
+    }
+}
