@@ -305,6 +305,21 @@ impl Cache for Client {
         .boxed()
     }
 
+    fn distrust<'a>(&'a self, lease: &'a Lease, range: ByteRange) -> BoxFuture<'a, ()> {
+        async move {
+            let Ok(remote) = held(lease) else { return };
+            remote.forget();
+            // Without a server there is nobody to tell; the next one verifies all it has.
+            let Some(session) = self.link.current() else {
+                return;
+            };
+            if let Ok(lease) = remote.number_in(&session).await {
+                let _ = session.call(&Request::Distrust { lease, range }).await;
+            }
+        }
+        .boxed()
+    }
+
     fn advise(&self, lease: &Lease, range: ByteRange) -> u64 {
         let (Ok(remote), Some(session)) = (held(lease), self.link.current()) else {
             return 0;

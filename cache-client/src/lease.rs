@@ -144,6 +144,13 @@ impl RemoteLease {
             .flatten()
     }
 
+    /// Forgets what is known to be present: some of it is not. The file stays, because the
+    /// server passes each only once.
+    pub(crate) fn forget(&self) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.present = Bitmap::new(chunk::count(self.size), Presence::Nothing);
+    }
+
     /// The file of which the server has spoken last.
     pub(crate) fn backing(&self) -> Option<Availability> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

@@ -186,6 +186,15 @@ impl Cache for NodeCache {
         async move { self.fills.whole(held(lease).ok()?).await }.boxed()
     }
 
+    fn distrust<'a>(&'a self, lease: &'a Lease, range: ByteRange) -> BoxFuture<'a, ()> {
+        async move {
+            if let Ok(object) = held(lease) {
+                self.fills.distrust(object, range).await;
+            }
+        }
+        .boxed()
+    }
+
     fn advise(&self, lease: &Lease, range: ByteRange) -> u64 {
         let Ok(object) = held(lease) else { return 0 };
         self.fills.advise(&self.runtime, object, range)

@@ -49,6 +49,7 @@ mod dirty;
 mod error;
 mod extents;
 mod flusher;
+mod identity;
 mod index;
 mod journal;
 mod lease;
@@ -254,6 +255,12 @@ impl Store {
     fn verify(&self, object: &Arc<Object>, index: u64) {
         if let Some(tier) = self.shared.tier_of(object) {
             tier.verify(object, index);
+        }
+    }
+
+    fn distrust(&self, object: &Arc<Object>, index: u64) {
+        if let Some(tier) = self.shared.tier_of(object) {
+            tier.distrust(object, index);
         }
     }
 

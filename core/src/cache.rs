@@ -136,11 +136,18 @@ pub trait Cache: Send + Sync + fmt::Debug + 'static {
 
     /// The file that holds the object from its first byte to its last, each of them
     /// verified, at offset 0: what the kernel can read without asking. `None` if the
-    /// cache has no such file now.
+    /// cache has no such file now. The file is looked at each time: if somebody else has
+    /// been at it, its bytes are verified anew before it is handed out again.
     ///
     /// Never waits for the origin. Where much is yet to be verified after a restart,
     /// that is begun and `None` answered meanwhile.
     fn whole<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Option<Arc<File>>>;
+
+    /// Says that `range` was declared present and could not be read, or not all of it.
+    ///
+    /// The cache compares what it has of it with the checksums and drops what is wrong;
+    /// the next [`ensure`](Self::ensure) brings that anew. Never waits for the origin.
+    fn distrust<'a>(&'a self, lease: &'a Lease, range: ByteRange) -> BoxFuture<'a, ()>;
 
     /// Says that `range` will probably be read soon. Returns at once: how many bytes of
     /// it, from its beginning on, the cache takes note of.

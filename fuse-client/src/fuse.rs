@@ -182,7 +182,14 @@ impl Filesystem for Server {
             .begin_read(inode(ino), fh.0, offset, size, through);
         match begun {
             Ok(Read::Nothing) => reply.data(&[]),
-            Ok(Read::Ready(readable)) => self.service.send(asked, &readable, reply),
+            Ok(Read::Ready(readable)) => {
+                if let Some(unsent) = self.service.send(readable, reply) {
+                    let service = Arc::clone(&self.service);
+                    let requester = requester(request);
+                    let again = async move { service.send_again(asked, unsent, requester).await };
+                    self.waits.spawn_on(again, &self.runtime);
+                }
+            }
             Ok(Read::Pending(pending)) => {
                 let service = Arc::clone(&self.service);
                 let requester = requester(request);

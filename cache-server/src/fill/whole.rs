@@ -1,9 +1,10 @@
-//! An object that is all here, as one file.
+//! What is said to be here, looked at once more: an object as one file, and bytes that a
+//! reader could not read.
 
 use std::fs::File;
 use std::sync::Arc;
 
-use forebay_core::chunk;
+use forebay_core::{ByteRange, chunk};
 
 use super::{Fills, OpenObject};
 use crate::store::ChunkState;
@@ -18,6 +19,8 @@ impl Fills {
     /// # Cancel safety
     /// Cancel-safe: a verification that has begun goes on.
     pub async fn whole(self: &Arc<Self>, object: &Arc<OpenObject>) -> Option<Arc<File>> {
+        // Before each hand-out: what is verified may have been written to by others since.
+        object.lease.look_at_file();
         if !object.lease.is_complete() {
             let unverified = unverified_bytes(object)?;
             let chunks = 0..chunk::count(object.target.size);
@@ -28,12 +31,26 @@ impl Fills {
                 return None;
             }
             self.verify(object, chunks).await;
+            object.lease.look_at_file();
         }
         let backing = object
             .lease
             .is_complete()
             .then(|| object.lease.backing())??;
         (backing.offset == 0).then_some(backing.file)
+    }
+
+    /// Compares what is here of `range` with its checksums, verified before or not, and
+    /// drops what is wrong.
+    pub async fn distrust(&self, object: &Arc<OpenObject>, range: ByteRange) {
+        let object = Arc::clone(object);
+        let check = move || {
+            let range = range.clamp_to(object.target.size);
+            chunk::covering(range).for_each(|index| object.lease.distrust(index));
+        };
+        if let Err(error) = tokio::task::spawn_blocking(check).await {
+            tracing::error!(%error, "verification of cached chunks broke off");
+        }
     }
 }
 

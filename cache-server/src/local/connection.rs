@@ -218,6 +218,14 @@ impl Connection {
                 };
                 self.run(number, answer.boxed())?;
             }
+            Request::Distrust { lease, range } => {
+                let (this, held) = (Arc::clone(self), self.held(lease)?);
+                self.reply(number, async move {
+                    let cache = &this.server.cache;
+                    cache.distrust(&held.lease, range).await;
+                    Ok(Reply::Count(cache.cached_bytes(held.lease.file).await?))
+                })?;
+            }
             Request::CachedBytes(file) => {
                 let this = Arc::clone(self);
                 self.reply(number, async move {

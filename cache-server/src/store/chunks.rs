@@ -229,16 +229,42 @@ impl ChunkMap {
 
     /// What is here of one chunk and is yet to be compared with its checksum.
     pub(super) fn unverified(&self, index: u64) -> Vec<Piece> {
+        self.pieces_where(index, |verified| !verified)
+    }
+
+    /// What is here of one chunk.
+    pub(super) fn pieces_of(&self, index: u64) -> Vec<Piece> {
+        self.pieces_where(index, |_| true)
+    }
+
+    fn pieces_where(&self, index: u64, wanted: impl Fn(bool) -> bool) -> Vec<Piece> {
         let partial = self.partial();
+        let whole = |verified| match wanted(verified) {
+            true => vec![self.whole_piece(index)],
+            false => Vec::new(),
+        };
         match self.state(index) {
-            ChunkState::Present => Vec::new(),
-            ChunkState::Unverified => vec![self.whole_piece(index)],
+            ChunkState::Present => whole(true),
+            ChunkState::Unverified => whole(false),
             ChunkState::Missing => {
                 let extents = partial.as_ref().and_then(|partial| partial.get(&index));
-                let extents = extents.map_or(&[][..], Extents::list);
-                let unverified: Vec<_> = extents.iter().filter(|e| !e.verified).copied().collect();
-                pieces(index, &unverified).collect()
+                let extents = extents.map_or(&[][..], Extents::list).iter();
+                let found: Vec<_> = extents.filter(|e| wanted(e.verified)).copied().collect();
+                pieces(index, &found).collect()
             }
+        }
+    }
+
+    /// Makes everything that is here unverified.
+    pub(super) fn doubt(&self) {
+        let partial = self.partial();
+        for word in self.slices().0 {
+            // The upper bit of a pair becomes the lower one: present becomes unverified.
+            let doubted = |bits: u64| Some(bits & !PRESENT_BITS | (bits & PRESENT_BITS) >> 1);
+            let _ = word.fetch_update(AcqRel, Acquire, doubted);
+        }
+        if let Some(mut partial) = partial {
+            partial.values_mut().for_each(Extents::doubt);
         }
     }
 

@@ -118,7 +118,15 @@ impl Directory {
             return Ok(());
         }
         match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Gone, or something else by now that has taken the name: not ours to remove.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Ok(())
+            }
             removed => removed,
         }
     }

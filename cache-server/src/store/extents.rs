@@ -66,6 +66,13 @@ impl Extents {
         }
     }
 
+    /// Marks every extent as unverified.
+    pub(super) fn doubt(&mut self) {
+        self.list
+            .iter_mut()
+            .for_each(|extent| extent.verified = false);
+    }
+
     /// The checksum of the chunk if all of it is here, and whether all of it is verified.
     pub(super) fn whole(&self) -> Option<(u32, bool)> {
         let mut extents = self.list.iter();

@@ -214,6 +214,24 @@ impl ObjectLease {
         self.state(index) == ChunkState::Present
     }
 
+    /// Compares all that is here of chunk `index` with its checksums, verified before or
+    /// not: a reader could not read it. Blocks for the time of the read.
+    pub fn distrust(&self, index: u64) {
+        match &self.held {
+            Held::Alone { object, .. } => self.store.distrust(object, index),
+            Held::Packed(packed) if index == 0 => packed.distrust(&self.store.shared),
+            Held::Packed(_) => {}
+        }
+    }
+
+    /// Looks at the file: if it is gone or cut short nothing is present afterwards, and if
+    /// somebody else has written to it all must be verified again. One system call.
+    pub fn look_at_file(&self) {
+        if let Held::Alone { object, .. } = &self.held {
+            self.store.open_file(object);
+        }
+    }
+
     /// Forgets chunk `index`, which the caller found wrong or unreadable, and counts it.
     pub fn discard(&self, index: u64) {
         match &self.held {

@@ -48,6 +48,21 @@ counters! {
     /// Chunks dropped because their file was missing or cut short, or because the
     /// machine went down before they were durable.
     torn_chunks,
+    /// Pieces of objects that did not have their checksum.
+    wrong_checksums,
+    /// Pieces of objects, and files, that the system could not read or open.
+    unreadable,
+    /// Files that were gone.
+    missing_files,
+    /// Files that did not have their length.
+    wrong_lengths,
+    /// Files that somebody else had written to or put another one in the place of; what
+    /// was right in them is kept.
+    changed_files,
+    /// Bytes that the scrub has compared with their checksums.
+    scrubbed_bytes,
+    /// Times that the scrub came to the end of the cache.
+    scrub_passes,
     /// Records of the index that could not be read and were passed over.
     damaged_records,
     /// Data files that no record speaks of, removed at recovery.
@@ -62,6 +77,42 @@ counters! {
     flushes,
     /// Times that the index was rewritten without its dead records.
     compactions,
+}
+
+/// What was found wrong with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    Checksum,
+    Unreadable,
+    Missing,
+    Length,
+    Changed,
+}
+
+impl Damage {
+    /// The cause, as a log field.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Checksum => "wrong checksum",
+            Self::Unreadable => "cannot be read",
+            Self::Missing => "file is missing",
+            Self::Length => "file has another length",
+            Self::Changed => "file was changed",
+        }
+    }
+}
+
+impl Counters {
+    /// What counts this kind of damage.
+    pub(super) fn damage(&self, damage: Damage) -> &AtomicU64 {
+        match damage {
+            Damage::Checksum => &self.wrong_checksums,
+            Damage::Unreadable => &self.unreadable,
+            Damage::Missing => &self.missing_files,
+            Damage::Length => &self.wrong_lengths,
+            Damage::Changed => &self.changed_files,
+        }
+    }
 }
 
 /// Adds to a counter.

@@ -23,6 +23,7 @@ mod damage;
 mod directories;
 mod faults;
 mod model;
+mod others;
 mod packs;
 mod room;
 mod stress;

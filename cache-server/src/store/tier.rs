@@ -4,30 +4,28 @@
 //! journal; the policy, then a shard of the index. None is held over a sync or over
 //! reading, writing or unlinking data.
 
-use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
+use forebay_core::ObjectId;
 use forebay_core::cache::Usage;
-use forebay_core::{ObjectId, checksum};
 use tracing::warn;
 
-use super::chunks::{Change, ChunkState, Piece};
+use super::chunks::{Change, ChunkState};
 use super::config::{TierConfig, TierKind};
-use super::data;
 use super::directory::Directory;
 use super::dirty::Dirty;
-use super::error::Fault;
 use super::index::Index;
 use super::journal::{BootId, Journal, Record};
 use super::object::{Object, Place};
 use super::room::{FreeSpace, Quota};
-use super::stats::{Counters, add, sub};
+use super::stats::{Counters, Damage, add, sub};
 use crate::eviction::Policy;
 use packs::Packs;
 
+mod check;
 mod fill;
 mod flush;
 mod packs;
@@ -68,7 +66,7 @@ enum Trouble {
     /// The object has moved to another tier, or is gone.
     Moved,
     /// The file is missing or has the wrong length: nothing in it counts any more.
-    Damaged,
+    Damaged(Damage),
     /// The system's answer.
     Io(io::Error),
 }
@@ -76,7 +74,7 @@ enum Trouble {
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            io::ErrorKind::UnexpectedEof => Self::Damaged(Damage::Length),
             _ => Self::Io(error),
         }
     }
@@ -103,65 +101,6 @@ impl Tier {
         }
     }
 
-    /// The object's file for reading; `None` if it has none here that can be used.
-    pub(super) fn open_file(&self, object: &Arc<Object>) -> Option<Arc<File>> {
-        match self.existing_file(object) {
-            Ok(file) => Some(file),
-            Err(Trouble::Moved) => None,
-            Err(Trouble::Damaged) => {
-                self.lose_damaged(object);
-                None
-            }
-            Err(Trouble::Io(error)) => {
-                warn!(%error, object = %object.id, "cached file cannot be opened");
-                if Fault::of(&error) != Fault::Busy {
-                    self.lose(object);
-                }
-                None
-            }
-        }
-    }
-
-    /// Compares what is unverified of a chunk with its checksum.
-    pub(super) fn verify(&self, object: &Arc<Object>, index: u64) {
-        for piece in object.chunks.unverified(index) {
-            self.verify_piece(object, piece);
-        }
-    }
-
-    fn verify_piece(&self, object: &Arc<Object>, piece: Piece) {
-        let range = piece.pages.range(piece.index, object.size());
-        let read = self
-            .existing_file(object)
-            .and_then(|file| Ok(data::read(&file, range.start(), range.len())?));
-        let unverified = [ChunkState::Unverified];
-        match read {
-            Ok(bytes) if checksum::crc32c(&bytes) == piece.crc => object.chunks.confirm(piece),
-            Ok(_) => self.drop_chunk(object, piece.index, &unverified, "wrong checksum"),
-            Err(Trouble::Moved) => {}
-            Err(Trouble::Damaged) => self.lose_damaged(object),
-            // Short of descriptors or memory: fetched again now, tried again by the next
-            // process.
-            Err(Trouble::Io(error)) if Fault::of(&error) == Fault::Busy => {
-                self.forget(object, piece.index, &unverified);
-            }
-            Err(Trouble::Io(error)) => {
-                self.drop_chunk(object, piece.index, &unverified, &error.to_string());
-            }
-        }
-    }
-
-    /// Forgets a chunk that a reader found wrong.
-    pub(super) fn discard(&self, object: &Arc<Object>, index: u64) {
-        // A file that was cut short takes all its chunks along: filled up again from
-        // this one on, the others would read as zeros.
-        if let Err(Trouble::Damaged) = self.existing_file(object) {
-            return self.lose_damaged(object);
-        }
-        let held = [ChunkState::Unverified, ChunkState::Present];
-        self.drop_chunk(object, index, &held, "found wrong by a reader");
-    }
-
     /// Removes the file of an object that has no chunk and no lease, and that the index
     /// has given up.
     pub(super) fn remove_empty(&self, object: &Arc<Object>) {
@@ -175,45 +114,6 @@ impl Tier {
         self.journal.close();
         self.packs.close();
         self.directory.give_back();
-    }
-
-    /// The object's file, which must be there, checked for its length.
-    fn existing_file(&self, object: &Arc<Object>) -> Result<Arc<File>, Trouble> {
-        let mut slot = object.file();
-        if object.place() != Place::Tier(self.number) {
-            return Err(Trouble::Moved);
-        }
-        let file = match &*slot {
-            Some(file) => Arc::clone(file),
-            None => {
-                let path = self.directory.data_file(object.id, object.generation);
-                match data::open(&path) {
-                    Ok(file) => Arc::new(file),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        return Err(Trouble::Damaged);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        if file.metadata()?.len() != object.size() {
-            return Err(Trouble::Damaged);
-        }
-        Ok(Arc::clone(slot.insert(file)))
-    }
-
-    fn drop_chunk(&self, object: &Object, index: u64, states: &[ChunkState], reason: &str) {
-        if self.forget(object, index, states).is_none() {
-            return;
-        }
-        add(&self.counters.corrupt_chunks, 1);
-        warn!(object = %object.id, chunk = index, reason, "cached chunk dropped");
-        let (id, generation) = (object.id, object.generation);
-        self.journal.append(Record::Dropped {
-            id,
-            generation,
-            chunk: index as u32,
-        });
     }
 
     /// Forgets what is here of a chunk, if it is in one of `states`; returns how many
@@ -238,13 +138,6 @@ impl Tier {
         sub(&counters.bytes, change.before.saturating_sub(change.after));
     }
 
-    fn lose_damaged(&self, object: &Arc<Object>) {
-        let chunks = self.lose(object);
-        if chunks > 0 {
-            warn!(object = %object.id, chunks, "cached file missing or cut short: dropped");
-        }
-    }
-
     /// Gives up an object whose file cannot be trusted, leases or not; returns how many
     /// chunks it had.
     fn lose(&self, object: &Arc<Object>) -> u64 {
@@ -267,7 +160,7 @@ impl Tier {
             }
             // From here on no write under way can enter its chunk.
             object.set_place(Place::Gone);
-            *slot = None;
+            slot.open = None;
         }
         self.dirty().forget(object);
         let (id, generation) = (object.id, object.generation);

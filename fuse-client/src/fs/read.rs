@@ -50,7 +50,7 @@ pub(crate) struct Readable {
     availability: Availability,
     range: ByteRange,
     // The lease in it is what keeps the bytes where they are.
-    _file: Arc<OpenFile>,
+    file: Arc<OpenFile>,
 }
 
 /// A read whose bytes are not there yet.
@@ -117,7 +117,7 @@ impl DatasetFs {
             Some(availability) => Read::Ready(Readable {
                 availability,
                 range,
-                _file: file,
+                file,
             }),
             None => Read::Pending(PendingRead {
                 inode,
@@ -158,8 +158,27 @@ impl DatasetFs {
         Ok(Some(Readable {
             availability,
             range,
-            _file: file,
+            file,
         }))
+    }
+
+    /// Has bytes brought again that the cache's file turned out not to have: the cache is
+    /// told, and asked once more.
+    ///
+    /// # Errors
+    /// What the cache says.
+    ///
+    /// # Cancel safety
+    /// As [`finish_read`](Self::finish_read).
+    pub(crate) async fn read_again(&self, short: Readable) -> Result<Readable, FsError> {
+        let Readable { range, file, .. } = short;
+        self.cache.distrust(&file.lease, range).await;
+        let availability = self.cache.ensure(&file.lease, range).await?;
+        Ok(Readable {
+            availability,
+            range,
+            file,
+        })
     }
 
     /// The file behind an inode that is read without a handle of this process.

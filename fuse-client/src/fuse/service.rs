@@ -36,6 +36,14 @@ pub(super) struct Asked {
     pub(super) range: ByteRange,
 }
 
+/// An answer whose bytes were said to be there and could not be read.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    error: FsError,
+    readable: Readable,
+    reply: ReplyData,
+}
+
 impl Service {
     pub(super) fn new(fs: Arc<DatasetFs>, stopping: CancellationToken) -> Self {
         Self {
@@ -45,8 +53,8 @@ impl Service {
         }
     }
 
-    /// Answers a read whose bytes are there.
-    pub(super) fn send(&self, asked: Asked, readable: &Readable, reply: ReplyData) {
+    /// Answers a read whose bytes are there. `Some` if they are not, after all.
+    pub(super) fn send(&self, readable: Readable, reply: ReplyData) -> Option<Unsent> {
         let mut unsent = Some(reply);
         let sent = readable.with_bytes(|bytes| {
             // Counted first, so that who has the bytes finds them counted.
@@ -55,10 +63,33 @@ impl Service {
                 reply.data(bytes);
             }
         });
-        match (sent, unsent) {
-            (Ok(()), _) => {}
-            (Err(error), Some(reply)) => self.fail_read(asked, &error, reply),
-            (Err(error), None) => self.report(asked, &error),
+        let (error, reply) = (sent.err()?, unsent?);
+        Some(Unsent {
+            error,
+            readable,
+            reply,
+        })
+    }
+
+    /// Has the bytes of an unsent answer brought again, once, and answers with those.
+    pub(super) async fn send_again(&self, asked: Asked, unsent: Unsent, requester: Requester) {
+        let Unsent {
+            error,
+            readable,
+            reply,
+        } = unsent;
+        let (inode, range) = (asked.inode, asked.range);
+        debug!(%inode, %range, %error, "cached bytes unreadable: asked for again");
+        let wait = self.fs.stats().wait();
+        let again = wait_for(self.fs.read_again(readable), requester, &self.stopping).await;
+        drop(wait);
+        match again {
+            Ok(readable) => {
+                if let Some(unsent) = self.send(readable, reply) {
+                    self.fail_read(asked, &unsent.error, unsent.reply);
+                }
+            }
+            Err(error) => self.fail_read(asked, &error, reply),
         }
     }
 
@@ -74,7 +105,11 @@ impl Service {
         let finished = wait_for(self.fs.finish_read(pending), requester, &self.stopping).await;
         drop(wait);
         match finished {
-            Ok(Some(readable)) => self.send(asked, &readable, reply),
+            Ok(Some(readable)) => {
+                if let Some(unsent) = self.send(readable, reply) {
+                    self.send_again(asked, unsent, requester).await;
+                }
+            }
             Ok(None) => reply.data(&[]),
             Err(error) => self.fail_read(asked, &error, reply),
         }

@@ -212,6 +212,33 @@ fn bytes_that_are_missing_in_the_cache_are_an_error_and_never_zeros() {
 }
 
 #[test]
+fn bytes_that_the_cache_has_lost_are_asked_for_again() {
+    let bytes = content(8192);
+    let mounted = Mounted::new(&[("file", &bytes)]);
+    let serve = || {
+        mounted
+            .fixture
+            .serve("file", Serve::CutShortUntilDistrusted)
+    };
+    serve();
+    let mut read = vec![0; 8192];
+    assert_eq!(direct(&mounted.path("file")).read(&mut read).unwrap(), 8192);
+    assert!(read == bytes);
+    serve();
+    assert!(fs::read(mounted.path("file")).unwrap() == bytes);
+    assert!(
+        mounted
+            .mount
+            .fs()
+            .stats()
+            .snapshot()
+            .errors
+            .iter()
+            .all(|(_, count)| *count == 0)
+    );
+}
+
+#[test]
 fn opening_asks_nothing_of_the_origin() {
     let mounted = Mounted::in_mode(OpenMode::Plain, &[("file", b"bytes"), ("dir/inner", b"x")]);
     mounted.fixture.serve("file", Serve::Never);

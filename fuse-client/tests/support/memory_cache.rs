@@ -38,6 +38,8 @@ pub(crate) enum Serve {
     Fail(ErrorKind),
     /// From a file that has lost its last byte.
     CutShort,
+    /// The same, until the cache is told.
+    CutShortUntilDistrusted,
     /// Not at all, and it cannot even be opened: who tries waits for ever.
     NoLease,
 }
@@ -166,7 +168,7 @@ impl Cache for MemoryCache {
                 Serve::Inline => Ok(inline(object, range)),
                 Serve::Never | Serve::NoLease => std::future::pending().await,
                 Serve::Fail(kind) => Err(CacheError::new(kind, format!("scripted: {kind:?}"))),
-                Serve::CutShort => Ok(cut_short(object)),
+                Serve::CutShort | Serve::CutShortUntilDistrusted => Ok(cut_short(object)),
             }
         }
         .boxed()
@@ -181,7 +183,7 @@ impl Cache for MemoryCache {
         match self.serve(&object.path) {
             Serve::Backed | Serve::Whole => Some(backed(object)),
             Serve::Inline => Some(inline(object, range)),
-            Serve::CutShort => Some(cut_short(object)),
+            Serve::CutShort | Serve::CutShortUntilDistrusted => Some(cut_short(object)),
             Serve::Later(_) | Serve::Never | Serve::NoLease | Serve::Fail(_) => None,
         }
     }
@@ -193,6 +195,17 @@ impl Cache for MemoryCache {
             _ => None,
         };
         futures::future::ready(whole).boxed()
+    }
+
+    fn distrust<'a>(&'a self, lease: &'a Lease, _range: ByteRange) -> BoxFuture<'a, ()> {
+        let path = &held(lease).path;
+        if matches!(self.serve(path), Serve::CutShortUntilDistrusted) {
+            self.script
+                .lock()
+                .unwrap()
+                .insert(path.clone(), Serve::Backed);
+        }
+        futures::future::ready(()).boxed()
     }
 
     fn advise(&self, _lease: &Lease, range: ByteRange) -> u64 {

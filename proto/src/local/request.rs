@@ -100,6 +100,15 @@ pub enum Request {
     Cancel,
     /// Gives every lease back. Not answered; the client closes.
     Bye,
+    /// Says that a range was called present and could not be read. Answered by
+    /// [`Count`](super::Reply::Count), the bytes of the file that are cached, once what is
+    /// wrong of them was dropped.
+    Distrust {
+        /// The lease.
+        lease: u64,
+        /// The range.
+        range: ByteRange,
+    },
 }
 
 impl Request {
@@ -119,6 +128,7 @@ impl Request {
             Self::Warmup { .. } => 11,
             Self::Cancel => 12,
             Self::Bye => 13,
+            Self::Distrust { .. } => 14,
         }
     }
 
@@ -148,7 +158,9 @@ impl Request {
             }
             Self::Lease(file) | Self::CachedBytes(file) => put_file(payload, *file),
             Self::Release(lease) | Self::Whole(lease) => payload.put_u64_le(*lease),
-            Self::Ensure { lease, range } | Self::Advise { lease, range } => {
+            Self::Ensure { lease, range }
+            | Self::Advise { lease, range }
+            | Self::Distrust { lease, range } => {
                 payload.put_u64_le(*lease);
                 payload.put_range(*range);
             }
@@ -209,6 +221,10 @@ impl Request {
             },
             12 => Self::Cancel,
             13 => Self::Bye,
+            14 => Self::Distrust {
+                lease: fields.u64("lease")?,
+                range: fields.range("range")?,
+            },
             kind => return Err(DecodeError::UnknownKind { kind }),
         };
         fields.end()?;

@@ -51,6 +51,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         ),
         Just(Request::Cancel),
         Just(Request::Bye),
+        (any::<u64>(), any_range()).prop_map(|(lease, range)| Request::Distrust { lease, range }),
     ]
 }
 

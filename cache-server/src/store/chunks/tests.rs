@@ -139,6 +139,31 @@ fn an_object_of_one_chunk_is_never_partial() {
 }
 
 #[test]
+fn what_is_doubted_is_here_and_unverified() {
+    let size = 100 * CHUNK_SIZE;
+    let map = ChunkMap::new(size);
+    map.enter(whole(0, 1), ChunkState::Present);
+    map.enter(whole(63, 2), ChunkState::Present);
+    map.enter(whole(64, 3), ChunkState::Unverified);
+    map.enter(piece(ByteRange::at(0, 4096), size), ChunkState::Present);
+    let some = ByteRange::at(99 * CHUNK_SIZE, 4096);
+    map.enter(piece(some, size), ChunkState::Present);
+    let held = map.held_bytes();
+    map.doubt();
+    for index in [0, 63, 64] {
+        assert_eq!(map.state(index), ChunkState::Unverified);
+    }
+    assert_eq!(
+        (map.state(1), map.state(99)),
+        (ChunkState::Missing, ChunkState::Missing)
+    );
+    assert_eq!(map.first_absent(some), Some(some.start()));
+    assert_eq!(map.held_bytes(), held);
+    map.confirm(whole(63, 2));
+    assert_eq!(map.state(63), ChunkState::Present);
+}
+
+#[test]
 fn a_wrong_extent_takes_the_pages_of_its_chunk_along() {
     let size = 2 * CHUNK_SIZE;
     let map = ChunkMap::new(size);

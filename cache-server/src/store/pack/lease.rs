@@ -117,6 +117,16 @@ impl PackedLease {
         }
     }
 
+    /// Compares the object with its checksum, verified before or not.
+    pub(in crate::store) fn distrust(&self, shared: &Shared) {
+        let read = self.kept().take().map(|kept| (kept.pack, kept.entry));
+        if let Some((pack, entry)) = read.or_else(|| shared.packed.find(self.id))
+            && let Some(tier) = shared.tiers.get(usize::from(pack.tier))
+        {
+            tier.compare_packed(&pack, &entry);
+        }
+    }
+
     /// Forgets the object, which its reader found wrong or unreadable.
     pub(in crate::store) fn discard(&self, shared: &Shared) {
         // What this reader has read, which may not be what others find by now.

@@ -13,7 +13,7 @@ use crate::store::chunks::{Change, ChunkState, MOST_CHUNKS, Piece};
 use crate::store::data;
 use crate::store::error::Fault;
 use crate::store::journal::Record;
-use crate::store::object::{Object, Place};
+use crate::store::object::{Object, Place, Writing};
 use crate::store::room::Reservation;
 use crate::store::stats::add;
 
@@ -52,6 +52,16 @@ impl Tier {
         let reservation = self
             .reserve(object.size(), new.range.len())
             .ok_or(Refusal::NoRoom)?;
+        let (file, _writing) = self.write_by_force(object, new)?;
+        self.enter(object, &file, new.piece, reservation)
+    }
+
+    /// Writes the data, at the cost of other objects if the file system is full.
+    fn write_by_force<'a>(
+        &self,
+        object: &'a Arc<Object>,
+        new: &NewBytes<'_>,
+    ) -> Result<(Arc<File>, Writing<'a>), Refusal> {
         let written = match self.write_data(object, new) {
             Err(Trouble::Io(error)) if Fault::of(&error) == Fault::NoSpace => {
                 add(&self.counters.enospc, 1);
@@ -62,14 +72,18 @@ impl Tier {
             }
             written => written,
         };
-        let file = written.map_err(|trouble| self.refuse(object, &trouble))?;
-        self.enter(object, &file, new.piece, reservation)
+        written.map_err(|trouble| self.refuse(object, &trouble))
     }
 
-    fn write_data(&self, object: &Arc<Object>, new: &NewBytes<'_>) -> Result<Arc<File>, Trouble> {
+    fn write_data<'a>(
+        &self,
+        object: &'a Arc<Object>,
+        new: &NewBytes<'_>,
+    ) -> Result<(Arc<File>, Writing<'a>), Trouble> {
         let file = self.file_for_writing(object)?;
+        let writing = object.writing();
         data::write_all(&file, new.bytes, new.range.start())?;
-        Ok(file)
+        Ok((file, writing))
     }
 
     /// The object's file, created here if it has none anywhere.
@@ -80,7 +94,9 @@ impl Tier {
                 let path = self.directory.data_file(object.id, object.generation);
                 let file = Arc::new(data::create(&path, object.size())?);
                 object.set_place(Place::Tier(self.number));
-                return Ok(Arc::clone(slot.insert(file)));
+                slot.open = Some(Arc::clone(&file));
+                slot.seen = None;
+                return Ok(file);
             }
         }
         self.existing_file(object)
@@ -116,6 +132,7 @@ impl Tier {
         let slot = object.file();
         // Another file by now: the bytes went into one that is gone.
         if !slot
+            .open
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, file))
         {
@@ -131,8 +148,8 @@ impl Tier {
     fn refuse(&self, object: &Arc<Object>, trouble: &Trouble) -> Refusal {
         match trouble {
             Trouble::Moved => return Refusal::Moved,
-            Trouble::Damaged => {
-                self.lose_damaged(object);
+            Trouble::Damaged(damage) => {
+                self.lose_damaged(object, *damage);
                 return Refusal::Moved;
             }
             Trouble::Io(error) => match Fault::of(error) {
@@ -155,7 +172,7 @@ impl Tier {
         // Another writer's bytes may be on their way into this file; it will find that
         // the file has changed and look again. Unlinked under the lock, or the file of
         // the same name that the next writer creates could be hit.
-        *slot = None;
+        slot.open = None;
         let unlinked = self.directory.unlink(object.id, object.generation);
         object.set_place(Place::Nowhere);
         drop(slot);

@@ -23,7 +23,7 @@ impl Tier {
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let packs = self.flush_packs();
         if let Err(error) = &packs {
-            self.distrust(error, "make packs durable");
+            self.note_failed_sync(error, "make packs durable");
         }
         let packs = packs.map_err(self.context("make packs durable"));
         // Both, and then the first error.
@@ -48,7 +48,7 @@ impl Tier {
                 .and_then(|()| self.journal.mark_synced(slots));
             if let Err(error) = synced {
                 self.journal.not_durable();
-                self.distrust(&error, "make cached chunks durable");
+                self.note_failed_sync(&error, "make cached chunks durable");
                 return Err(self.context("make cached chunks durable")(error));
             }
         }
@@ -74,7 +74,7 @@ impl Tier {
         synced
     }
 
-    fn distrust(&self, error: &io::Error, action: &str) {
+    fn note_failed_sync(&self, error: &io::Error, action: &str) {
         if Fault::of(error) == Fault::NoSpace {
             add(&self.counters.enospc, 1);
         } else {

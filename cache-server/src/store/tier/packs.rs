@@ -14,7 +14,7 @@ use crate::store::error::Fault;
 use crate::store::pack::{
     Entry, Lanes, Ledger, Pack, PackIndex, Record, full_at, key_of, slot_offset,
 };
-use crate::store::stats::{add, sub};
+use crate::store::stats::{Damage, add, sub};
 
 mod append;
 mod flush;
@@ -76,21 +76,34 @@ impl Tier {
 
     /// Compares the object of `entry` with its checksum, if it is unverified.
     pub(in crate::store) fn verify_packed(&self, pack: &Arc<Pack>, entry: &Entry) {
-        if entry.is_verified() {
-            return;
+        if !entry.is_verified() {
+            self.compare_packed(pack, entry);
         }
+    }
+
+    /// Compares the object of `entry` with its checksum.
+    pub(in crate::store) fn compare_packed(&self, pack: &Arc<Pack>, entry: &Entry) {
         match self.read_packed(pack, entry) {
             Ok(Some(bytes)) if checksum::crc32c(&bytes) == entry.crc => {
                 self.packs.index.confirm(entry);
             }
-            Ok(Some(_)) => self.drop_packed(pack, entry, "wrong checksum"),
+            Ok(Some(_)) => {
+                self.damaged(Damage::Checksum);
+                self.drop_packed(pack, entry, "wrong checksum");
+            }
             Ok(None) => {}
             // Short of descriptors or memory: fetched again now, tried again by the next
             // process.
             Err(error) if Fault::of(&error) == Fault::Busy => {
                 self.forget_packed(pack, entry);
             }
-            Err(error) => self.drop_packed(pack, entry, &error.to_string()),
+            Err(error) => {
+                self.damaged(match error.kind() {
+                    io::ErrorKind::UnexpectedEof => Damage::Length,
+                    _ => Damage::Unreadable,
+                });
+                self.drop_packed(pack, entry, &error.to_string());
+            }
         }
     }
 
@@ -126,6 +139,7 @@ impl Tier {
 
     fn lose_damaged_pack(&self, pack: &Arc<Pack>) {
         let objects = self.lose_pack(pack);
+        self.damaged(Damage::Missing);
         warn!(
             pack = pack.generation,
             objects, "pack missing or cut short: dropped"

@@ -30,7 +30,7 @@ use crate::store::journal::{
 use crate::store::object::{Object, Place};
 use crate::store::pack::PackIndex;
 use crate::store::room::{FreeSpace, Quota};
-use crate::store::stats::{Counters, add};
+use crate::store::stats::{Counters, Damage, add};
 
 impl Tier {
     /// Takes the directory of `config` and recovers what it holds into `index`.
@@ -114,6 +114,7 @@ struct Recovery<'a> {
     counters: &'a Counters,
     replay: Replay,
     with_file: HashSet<ObjectId>,
+    with_wrong_file: HashSet<ObjectId>,
 }
 
 impl<'a> Recovery<'a> {
@@ -131,6 +132,7 @@ impl<'a> Recovery<'a> {
             counters,
             replay,
             with_file: HashSet::new(),
+            with_wrong_file: HashSet::new(),
         }
     }
 
@@ -172,6 +174,11 @@ impl<'a> Recovery<'a> {
         self.replay.objects.retain(|id, object| {
             let has_file = self.with_file.contains(id);
             if !has_file {
+                let damage = match self.with_wrong_file.contains(id) {
+                    true => Damage::Length,
+                    false => Damage::Missing,
+                };
+                add(self.counters.damage(damage), 1);
                 add(&self.counters.torn_chunks, object.chunks.len() as u64);
             }
             has_file
@@ -207,7 +214,10 @@ impl<'a> Recovery<'a> {
                 Ok(data) if data.is_file() && data.len() == object.size => {
                     self.with_file.insert(id);
                 }
-                _ => remove(&file.path()),
+                _ => {
+                    self.with_wrong_file.insert(id);
+                    remove(&file.path());
+                }
             },
         }
     }
