@@ -45,6 +45,9 @@ pub enum Command {
     /// Bring files into the cache before they are read.
     #[command(after_help = examples::WARMUP)]
     Warmup(WarmupArgs),
+    /// Say in which order files will be read, so that they are fetched ahead of it.
+    #[command(after_help = examples::PLAN)]
+    Plan(PlanArgs),
     /// List the stored dataset versions of a mount.
     #[command(after_help = examples::VERSIONS)]
     Versions(OneMountJson),
@@ -152,6 +155,28 @@ pub struct WarmupArgs {
     #[arg(value_name = "PATH|GLOB")]
     pub patterns: Vec<String>,
     /// Print JSON: a line for each progress report, then a summary.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The mount point.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// The plan: a file, or - for the standard input.
+    ///
+    /// Either paths, one a line, in the order in which they will be read; or a JSON object:
+    /// {"seed": 0, "epoch": 3, "rank": 0, "world": 8} for the shuffle of PyTorch's
+    /// DistributedSampler over the sorted files, {"indices": […]} or {"paths": […]}.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(required_unless_present = "drop")]
+    pub from: Option<PathBuf>,
+    /// Follow no plan any more.
+    #[arg(long, conflicts_with = "from")]
+    pub drop: bool,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

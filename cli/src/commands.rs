@@ -13,6 +13,7 @@ mod daemon;
 mod demo;
 mod man;
 mod mount;
+mod plan;
 mod refresh;
 mod status;
 mod umount;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Umount(args) => talk()?.block_on(umount::run(args)),
         Command::Status(args) => talk()?.block_on(status::run(args)),
         Command::Warmup(args) => talk()?.block_on(warmup::run(args)),
+        Command::Plan(args) => talk()?.block_on(plan::run(args)),
         Command::Versions(args) => talk()?.block_on(versions::run(args)),
         Command::Refresh(args) => talk()?.block_on(refresh::run(args)),
         Command::Demo(args) => demo::run(args),

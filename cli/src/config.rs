@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_cache_server::listing::{Filter, InvalidGlob};
+use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::source::{self, Connection, SourceSpec};
 
 use crate::args::MountArgs;
@@ -91,6 +92,15 @@ pub struct CacheConfig {
     pub policy: Policy,
     /// The budget of prefetch; `None` depends on the memory.
     pub prefetch_budget: Option<Size>,
+}
+
+impl CacheConfig {
+    /// The budget of prefetch that was asked for, or as much as the memory can bear.
+    pub fn prefetch_bytes(&self) -> u64 {
+        let most = PrefetchConfig::default().budget_bytes;
+        let eighth = prefetch::memory_limit().map_or(most, |limit| limit / 8);
+        self.prefetch_budget.map_or(most.min(eighth), |size| size.0)
+    }
 }
 
 /// A quota and whether it is a default, which may give way.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use forebay_proto::mount::v1::mount_control_server::{MountControl, MountControlServer};
 use forebay_proto::mount::v1::{
-    RefreshRequest, RefreshResponse, StatusRequest, StatusResponse, StopRequest, StopResponse,
-    VersionsRequest, VersionsResponse, WarmupRequest, WarmupResponse,
+    DropPlansRequest, DropPlansResponse, PlanRequest, PlanResponse, RefreshRequest,
+    RefreshResponse, StatusRequest, StatusResponse, StopRequest, StopResponse, VersionsRequest,
+    VersionsResponse, WarmupRequest, WarmupResponse,
 };
 use futures::{Stream, StreamExt};
 use tokio::net::UnixListener;
@@ -104,6 +105,14 @@ impl MountControl for ControlServer {
 
     async fn refresh(&self, _: Request<RefreshRequest>) -> Answer<RefreshResponse> {
         answer(self.service.refresh().await)
+    }
+
+    async fn plan(&self, request: Request<tonic::Streaming<PlanRequest>>) -> Answer<PlanResponse> {
+        answer(self.service.plan(request.into_inner()).await)
+    }
+
+    async fn drop_plans(&self, _: Request<DropPlansRequest>) -> Answer<DropPlansResponse> {
+        Ok(Response::new(self.service.drop_plans()))
     }
 
     async fn stop(&self, _: Request<StopRequest>) -> Answer<StopResponse> {

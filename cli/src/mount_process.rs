@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::audience::Audience;
-use crate::config::{MountConfig, TreeConfig};
+use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
 use crate::rundir::{Claim, RunDir};
@@ -28,6 +28,7 @@ use crate::{control_server, http};
 mod backend;
 mod drift;
 mod gauges;
+mod plan;
 mod selection;
 mod service;
 mod warmup;
@@ -173,7 +174,7 @@ async fn mount(
     manifest: Arc<Manifest>,
     cache: Arc<dyn Cache>,
 ) -> Result<Mount, Failure> {
-    let options = mount_options(&config.tree, config.dataset_name());
+    let options = mount_options(config);
     let mountpoint = config.mountpoint.clone();
     let runtime = Handle::current();
     let make = move || {
@@ -183,10 +184,11 @@ async fn mount(
     Ok(off_runtime(make).await??)
 }
 
-fn mount_options(tree: &TreeConfig, dataset: &str) -> MountOptions {
+fn mount_options(config: &MountConfig) -> MountOptions {
+    let tree = &config.tree;
     let defaults = MountOptions::default();
     MountOptions {
-        dataset: dataset.to_owned(),
+        dataset: config.dataset_name().to_owned(),
         uid: tree.uid.unwrap_or(defaults.uid),
         gid: tree.gid.unwrap_or(defaults.gid),
         file_mode: tree.file_mode,
@@ -194,6 +196,7 @@ fn mount_options(tree: &TreeConfig, dataset: &str) -> MountOptions {
         allow_other: tree.allow_other,
         open_mode: tree.open_mode.into(),
         read_ahead_kb: u32::try_from(tree.read_ahead.0 / 1024).unwrap_or(u32::MAX),
+        prefetch_budget: config.cache.prefetch_bytes(),
         ..defaults
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
-use forebay_cache_server::prefetch::{self, PrefetchConfig};
+use forebay_cache_server::prefetch::PrefetchConfig;
 use forebay_cache_server::source::OriginConfig;
 use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
 use tokio::runtime::Handle;
@@ -13,7 +13,6 @@ use crate::config::CacheConfig;
 use crate::config::cache_dir::CacheDirs;
 use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
-use crate::size::Size;
 
 /// Opens the store in `dirs` and starts a node over it, without a dataset yet.
 ///
@@ -37,20 +36,13 @@ pub(crate) async fn start(
     let fill = FillConfig {
         origin_timeout: origin.timeout,
         prefetch: PrefetchConfig {
-            budget_bytes: prefetch_budget(cache.prefetch_budget),
+            budget_bytes: cache.prefetch_bytes(),
             ..PrefetchConfig::default()
         },
         origin_stats: Arc::clone(&origin.stats),
         ..FillConfig::default()
     };
     Ok(NodeCache::new(store, fill, Handle::current()))
-}
-
-/// The budget that was asked for, or as much as the memory can bear.
-fn prefetch_budget(asked: Option<Size>) -> u64 {
-    let most = PrefetchConfig::default().budget_bytes;
-    let eighth = prefetch::memory_limit().map_or(most, |limit| limit / 8);
-    asked.map_or(most.min(eighth), |size| size.0)
 }
 
 /// Ends every wait, makes the cache durable and lets go of the directories.

@@ -104,6 +104,10 @@ metrics! {
     PREFETCH_CONCURRENCY = Gauge "forebay_prefetch_concurrency" [] "Origin reads that may be under way at once before prefetch waits; adapts to the origin";
     PREFETCH_PAUSED = Gauge "forebay_prefetch_paused" [] "1 while prefetch waits for memory";
     PREFETCH_SHED_BYTES = Counter "forebay_prefetch_shed_bytes" [] "Bytes advised and refused for want of memory";
+    PREFETCH_UNUSED_BYTES = Counter "forebay_prefetch_unused_bytes" [] "Bytes advised ahead of readers who then went elsewhere";
+    PLAN_ENTRIES = Gauge "forebay_plan_entries" [] "Files in the plans that are followed";
+    PLAN_POSITION = Gauge "forebay_plan_position" [] "Files of the plans that the readers have left behind";
+    PLAN_AHEAD_BYTES = Gauge "forebay_plan_ahead_bytes" [] "Bytes of the plans that were asked for and lie before the readers";
     CACHE_CAPACITY = Gauge "forebay_cache_capacity_bytes" [] "Sum of the quotas of the cache's tiers";
     CACHE_USED = Gauge "forebay_cache_used_bytes" [] "Bytes that the cache holds";
     CACHE_OBJECTS = Gauge "forebay_cache_objects" [] "Objects of which the cache holds bytes";

@@ -15,7 +15,9 @@ use crate::open_mode::{Chosen, OpenMode, OpenModeChoice};
 use crate::options::MountOptions;
 use crate::stats::FuseStats;
 
+pub(crate) mod ahead;
 pub(crate) mod attr;
+pub(crate) mod control;
 mod direct;
 pub(crate) mod epoch;
 pub(crate) mod errno;
@@ -31,7 +33,9 @@ pub(crate) mod refusal;
 pub(crate) mod uses;
 pub(crate) mod xattr;
 
+use ahead::Ahead;
 use attr::{Attributes, Ownership};
+use control::Control;
 use direct::DirectReads;
 use epoch::{Change, Epochs};
 use error::FsError;
@@ -57,6 +61,8 @@ pub struct DatasetFs {
     uses: Uses,
     recent: Recent,
     direct: DirectReads,
+    ahead: Ahead,
+    control: Control,
     wanted_mode: OpenModeChoice,
     inherited_mode: Option<OpenMode>,
     chosen: OnceLock<Chosen>,
@@ -96,6 +102,12 @@ impl DatasetFs {
     }
 
     fn over(epochs: Epochs, cache: Arc<dyn Cache>, options: &MountOptions) -> Self {
+        // More would push out what was fetched before it is read. A cache that does not
+        // know its size has 0.
+        let room = match cache.usage().capacity_bytes {
+            0 => u64::MAX,
+            capacity => capacity / 2,
+        };
         Self {
             epochs,
             cache,
@@ -104,6 +116,8 @@ impl DatasetFs {
             uses: Uses::new(),
             recent: Recent::new(),
             direct: DirectReads::default(),
+            ahead: Ahead::new(options.prefetch_budget.min(room)),
+            control: Control::default(),
             wanted_mode: options.open_mode,
             inherited_mode: None,
             chosen: OnceLock::new(),
@@ -144,7 +158,9 @@ impl DatasetFs {
     /// Shows `manifest` to new look-ups; `None` if it is what they see already. What has
     /// been looked up keeps its version.
     pub(crate) fn refresh(&self, manifest: Arc<Manifest>) -> Option<Change> {
-        self.epochs.advance(manifest)
+        let change = self.epochs.advance(manifest)?;
+        self.drop_old_plans();
+        Some(change)
     }
 
     /// What to tell the kernel in case a process before this one ended in the middle of a
@@ -167,11 +183,17 @@ impl DatasetFs {
         if name.len() > NAME_MAX as usize {
             return Err(FsError::NameTooLong);
         }
+        if parent == Inode::CONTROL {
+            return self
+                .lookup_control(parent, name)
+                .ok_or(FsError::NoSuchEntry);
+        }
+        let directory = parent;
         let parent = self.epochs.node(parent)?;
-        let entry = parent
-            .manifest
-            .lookup(parent.entry, name)
-            .ok_or(FsError::NoSuchEntry)?;
+        let Some(entry) = parent.manifest.lookup(parent.entry, name) else {
+            let control = self.lookup_control(directory, name);
+            return control.ok_or(FsError::NoSuchEntry);
+        };
         let child = parent.sibling(entry);
         let attr = child.manifest.attr(entry).ok_or(FsError::NoSuchEntry)?;
         Ok(self.ownership.attributes(child.inode(), attr))
@@ -182,6 +204,9 @@ impl DatasetFs {
     /// # Errors
     /// [`FsError::UnknownInode`].
     pub(crate) fn attributes(&self, inode: Inode) -> Result<Attributes, FsError> {
+        if let Some(attributes) = self.control_attributes(inode) {
+            return Ok(attributes);
+        }
         let node = self.epochs.node(inode)?;
         let attr = node
             .manifest
@@ -195,6 +220,11 @@ impl DatasetFs {
     /// # Errors
     /// [`FsError::UnknownInode`].
     pub(crate) fn size(&self, inode: Inode) -> Result<Size, FsError> {
+        let inode = if inode.is_control() {
+            Inode::ROOT
+        } else {
+            inode
+        };
         let totals = self.epochs.node(inode)?.manifest.totals();
         Ok(Size {
             blocks: totals.bytes.div_ceil(STATFS_BLOCK.into()),

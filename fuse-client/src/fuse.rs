@@ -28,6 +28,7 @@ use crate::fs::xattr::{self, XattrAnswer};
 use crate::fs::{NAME_MAX, STATFS_BLOCK};
 use crate::open_mode::{Offer, OpenMode};
 
+mod control;
 mod convert;
 mod server;
 mod service;
@@ -140,6 +141,9 @@ impl Filesystem for Server {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
+        if inode(ino).is_control() {
+            return self.open_control(ino, reply);
+        }
         if self.fs().never_asked_at_open() {
             // The kernel takes this for the answer to every open to come.
             return reply.error(Errno::ENOSYS);
@@ -174,6 +178,9 @@ impl Filesystem for Server {
             inode: inode(ino),
             range,
         };
+        if inode(ino).is_control() {
+            return self.read_control(ino, fh, offset, size, reply);
+        }
         self.fs().stats().read();
         let _runtime = self.runtime.enter();
         let through = convert::through(flags);
@@ -211,6 +218,10 @@ impl Filesystem for Server {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        if inode(ino).is_control() {
+            self.fs().release_plan(fh.0);
+            return reply.ok();
+        }
         let _runtime = self.runtime.enter();
         self.fs().release(inode(ino), fh.0);
         reply.ok();
@@ -364,16 +375,16 @@ impl Filesystem for Server {
 
     fn ioctl(
         &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
         _: IoctlFlags,
-        _: u32,
-        _: &[u8],
+        command: u32,
+        piece: &[u8],
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::ENOTTY);
+        self.control(request, ino, fh, command, piece, reply);
     }
 
     // What follows would change something. The kernel refuses it by itself on a mount

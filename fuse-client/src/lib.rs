@@ -12,6 +12,7 @@ mod log_limit;
 mod open_mode;
 mod options;
 mod passthrough;
+mod plan;
 mod prefetch;
 mod session;
 mod stats;
@@ -29,9 +30,11 @@ mod memory_cache;
 mod mounted;
 
 pub use fs::DatasetFs;
+pub use fs::ahead::PlanProgress;
 pub use fs::handle_log::HandleLog;
 pub use open_mode::{Chosen, OpenMode, OpenModeChoice};
 pub use options::MountOptions;
+pub use plan::{Order as PlanOrder, PlanError, Ranks, Sampler, Spec as PlanSpec};
 pub use session::{
     Mount, MountEntry, MountError, Place, Refreshed, Unmount, mount_at, preflight, unmount,
 };

@@ -33,6 +33,9 @@ pub struct MountOptions {
     pub open_mode: OpenModeChoice,
     /// How many readahead requests the kernel keeps in flight. Default: 64.
     pub max_background: u16,
+    /// Bytes that the cache fetches ahead of readers at most; 0 for no prefetch of
+    /// neighbours and plans. Default: 256 MiB.
+    pub prefetch_budget: u64,
     /// Whether the kernel repeats requests in flight for a process that takes the mount
     /// over, where it can (Linux 6.9). Otherwise they fail with ECONNABORTED. Default: yes.
     pub resend: bool,
@@ -64,6 +67,7 @@ impl Default for MountOptions {
             read_ahead_kb: READ_AHEAD_KB,
             open_mode: OpenModeChoice::Auto,
             max_background: MAX_BACKGROUND,
+            prefetch_budget: 256 << 20,
             resend: true,
         }
     }

@@ -5,8 +5,11 @@
 
 use forebay_core::ByteRange;
 
+mod neighbours;
 mod sequence;
 mod stride;
+
+pub(crate) use neighbours::{Neighbours, Outlook};
 
 use sequence::Sequence;
 use stride::Stride;

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::fs::DatasetFs;
+use crate::fs::ahead::look_ahead_until;
 use crate::fs::epoch::Change;
 use crate::fuse::Server;
 use crate::options::MountOptions;
@@ -189,7 +190,7 @@ impl Mount {
         let (stopping, waits) = (CancellationToken::new(), TaskTracker::new());
         let server = Server::new(
             Arc::clone(&fs),
-            runtime,
+            runtime.clone(),
             stopping.clone(),
             waits.clone(),
             options.max_background,
@@ -201,6 +202,7 @@ impl Mount {
         fs.attach_backings(Box::new(Device::new(device)));
         readahead::set(&place.device, options.read_ahead_kb);
         let ended = serve(session).map_err(failed)?;
+        runtime.spawn(look_ahead_until(Arc::clone(&fs), until(ended.clone())));
         info!(mountpoint = %place.mountpoint.display(), version = %fs.version(), "mounted");
         Ok(Self {
             place,
@@ -308,9 +310,7 @@ impl Mount {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn wait(&self) {
-        let mut ended = self.ended.clone();
-        // A closed channel means that its thread has gone: the mount has ended as well.
-        let _ = ended.wait_for(|ended| *ended).await;
+        until(self.ended.clone()).await;
     }
 
     /// Whether the mount has ended.
@@ -440,6 +440,12 @@ fn serve(session: Session<Server>) -> io::Result<watch::Receiver<bool>> {
         .name("forebay-fuse".to_owned())
         .spawn(serving)?;
     Ok(ended)
+}
+
+/// Waits until a connection has ended.
+async fn until(mut ended: watch::Receiver<bool>) {
+    // A closed channel means that its thread has gone: the mount has ended as well.
+    let _ = ended.wait_for(|ended| *ended).await;
 }
 
 fn poll_until(limit: Duration, condition: impl Fn() -> bool) -> bool {

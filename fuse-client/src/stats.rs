@@ -40,6 +40,7 @@ pub struct FuseStats {
     waiting: AtomicI64,
     wait_nanos: AtomicU64,
     open_handles: AtomicI64,
+    unused_bytes: AtomicU64,
     opens: [AtomicU64; OPENS.len()],
     errors: [AtomicU64; ERRNOS.len()],
 }
@@ -59,6 +60,8 @@ pub struct FuseSnapshot {
     pub waited: Duration,
     /// Open files.
     pub open_handles: u64,
+    /// Bytes advised ahead of readers who then went elsewhere.
+    pub unused_bytes: u64,
     /// Files opened: how they are read and how many; those that never happened are left
     /// out.
     pub opens: Vec<(&'static str, u64)>,
@@ -94,6 +97,7 @@ impl FuseStats {
             waiting: level(&self.waiting),
             waited: Duration::from_nanos(load(&self.wait_nanos)),
             open_handles: level(&self.open_handles),
+            unused_bytes: load(&self.unused_bytes),
             opens: named(&OPENS, &self.opens),
             errors: named(&ERRNOS.map(|(_, name)| name), &self.errors),
         }
@@ -101,6 +105,11 @@ impl FuseStats {
 
     pub(crate) fn read(&self) {
         self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were advised for nothing.
+    pub(crate) fn unused(&self, bytes: u64) {
+        self.unused_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn read_bytes(&self, bytes: usize) {

@@ -58,6 +58,18 @@ Examples:
   forebay warmup /mnt/data train/n01440764 'val/**/*.jpg'
   forebay warmup /mnt/data --json | tail -1";
 
+pub(super) const PLAN: &str = "\
+The files are fetched in the plan's order, ahead of whoever reads them; reads that leave it
+are served as ever. A plan ends with its last file, or when one of the same name comes.
+`forebay status` shows how far it is. Programs that see only the mounted directory can say
+the same through DIR/.forebay/plan, see docs/PREFETCH.md.
+
+Examples:
+  find /mnt/data/train -name '*.jpg' | shuf --random-source=seed | tee order | forebay plan /mnt/data --from -
+  echo '{\"seed\": 0, \"epoch\": 3, \"rank\": 0, \"world\": 8, \"glob\": \"train/**\"}' |
+    forebay plan /mnt/data --from -
+  forebay plan /mnt/data --drop";
+
 pub(super) const VERSIONS: &str = "\
 Examples:
   forebay versions /mnt/data

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_proto::mount::v1::{StatusRequest, StatusResponse};
+use forebay_proto::mount::v1::{PlanUse, StatusRequest, StatusResponse};
 
 use crate::args::StatusArgs;
 use crate::control_client::{self, Mounted};
@@ -92,6 +92,7 @@ fn describe(status: &StatusResponse) -> String {
         let text = format!("{} ({})", status.open_mode, status.open_mode_reason);
         fields.push(("open mode", text));
     }
+    fields.extend(status.plan.iter().map(|plan| ("plan", plan_progress(plan))));
     if let Some(drift) = &status.drift {
         let (added, removed) = (count(drift.added), count(drift.removed));
         let changed = count(drift.changed);
@@ -105,6 +106,16 @@ fn describe(status: &StatusResponse) -> String {
     let up = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
     fields.push(("process", format!("{}, up {up}", status.pid)));
     output::fields(&status.mountpoint, &fields)
+}
+
+fn plan_progress(plan: &PlanUse) -> String {
+    let (read, files) = (count(plan.position), counted(plan.entries, "file"));
+    let ahead = Size(plan.ahead_bytes);
+    let text = format!("{read} of {files} read, {ahead} ahead");
+    match plan.plans.len() {
+        0 | 1 => text,
+        several => format!("{text}, in {several} plans"),
+    }
 }
 
 fn version(status: &StatusResponse) -> String {
@@ -202,6 +213,12 @@ mod tests {
                 dir: "/c".into(),
                 ..CacheUse::default()
             }),
+            plan: Some(PlanUse {
+                entries: 20_000,
+                position: 1234,
+                ahead_bytes: 3 << 20,
+                plans: Vec::new(),
+            }),
             drift: Some(Drift {
                 added: 1,
                 ..Drift::default()
@@ -224,6 +241,7 @@ mod tests {
             "3 objects (3 nul-byte)",
             "12 requests, 1.0 MiB, 1 error",
             "2 corrupt chunks dropped",
+            "1,234 of 20,000 files read, 3.0 MiB ahead",
             "1 added, 0 removed",
             "7, up 1h 1m 1s",
         ] {
@@ -249,6 +267,7 @@ mod tests {
             "uptime_seconds",
             "cache",
             "drift",
+            "plan",
         ] {
             assert!(!json[field].is_null(), "{field}");
         }

@@ -24,6 +24,7 @@ impl Measured for Gauges {
     fn readings(&self) -> Vec<Reading> {
         let totals = self.service.current().totals();
         let fuse = self.service.mount().fs().stats().snapshot();
+        let plan = self.service.plan_use().unwrap_or_default();
         let wait_seconds = Reading {
             metric: &metric::FUSE_WAIT_SECONDS,
             labels: Vec::new(),
@@ -39,6 +40,10 @@ impl Measured for Gauges {
             Reading::plain(&metric::FUSE_WAITS, fuse.waits),
             wait_seconds,
             Reading::plain(&metric::FUSE_OPEN_HANDLES, fuse.open_handles),
+            Reading::plain(&metric::PREFETCH_UNUSED_BYTES, fuse.unused_bytes),
+            Reading::plain(&metric::PLAN_ENTRIES, plan.entries),
+            Reading::plain(&metric::PLAN_POSITION, plan.position),
+            Reading::plain(&metric::PLAN_AHEAD_BYTES, plan.ahead_bytes),
         ];
         let opens = fuse.opens.into_iter();
         readings

@@ -130,6 +130,7 @@ impl Service {
             origin_unreachable_at_mount: self.origin_unreachable,
             open_mode: open_mode.map_or_else(String::new, |chosen| chosen.mode.to_string()),
             open_mode_reason: open_mode.map_or_else(String::new, |chosen| chosen.reason.clone()),
+            plan: self.plan_use(),
         })
     }
 

@@ -56,6 +56,46 @@ fn status_has_the_fields_of_the_contract() {
 }
 
 #[test]
+fn a_plan_is_told_replaced_and_dropped() {
+    let place = Place::new();
+    place.mount(&place.source(), &[]).is_ok();
+    std::fs::write(place.path("order"), "a\na\n").unwrap();
+    let told = place.run(&["plan", "mnt", "--from", "order"]);
+    told.is_ok();
+    assert_eq!(told.out, "plan default: 2 files, 10 B\n");
+    assert_eq!(place.status()["plan"]["entries"], 2);
+    std::fs::write(place.path("order"), r#"{"paths": ["a"], "name": "second"}"#).unwrap();
+    let told = place.run(&["plan", "mnt", "--from", "order", "--json"]);
+    assert_eq!(json(&told.out)["name"], "second");
+    let dropped = place.run(&["plan", "mnt", "--drop"]);
+    assert_eq!(dropped.out, "2 plans dropped\n");
+    assert_eq!(place.status()["plan"], Value::Null);
+}
+
+#[test]
+fn a_plan_that_cannot_be_followed_says_why() {
+    let place = Place::new();
+    place.mount(&place.source(), &[]).is_ok();
+    let refused = |text: &str, words: &[&str]| {
+        std::fs::write(place.path("order"), text).unwrap();
+        place
+            .run(&["plan", "mnt", "--from", "order"])
+            .is_told(2, words);
+    };
+    refused("a\nnope\n", &["1 of 2 paths", "\"nope\""]);
+    refused(r#"{"seed": 1, "len": 7}"#, &["len is 7", "2 files"]);
+    refused(r#"{"sede": 1}"#, &["unknown field `sede`"]);
+    refused("", &["names no file", "--drop"]);
+    place
+        .run(&["plan", "mnt", "--from", "absent"])
+        .is_told(2, &["absent"]);
+    place.run(&["plan", "mnt"]).is_told(2, &["--from"]);
+    place
+        .run(&["plan", "elsewhere", "--drop"])
+        .is_told(6, &["not mounted"]);
+}
+
+#[test]
 fn a_warm_up_brings_what_was_asked_for_and_nothing_else() {
     let place = Place::new();
     place.mount(&place.source(), &[]).is_ok();

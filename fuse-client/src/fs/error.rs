@@ -7,6 +7,7 @@ use forebay_core::cache::CacheError;
 
 use super::errno;
 use super::inode::Inode;
+use crate::plan::PlanError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,12 @@ pub(crate) enum FsError {
     /// A file was needed.
     #[error("{inode} is a directory")]
     IsADirectory { inode: Inode },
+    /// A directory of control files can be entered and not listed.
+    #[error("{inode} cannot be listed")]
+    NotListed { inode: Inode },
+    /// What was written to the plan file is no plan.
+    #[error("the plan cannot be followed")]
+    Plan { source: PlanError },
     /// There is no extended attribute of that name.
     #[error("no such extended attribute")]
     NoSuchAttribute,
@@ -64,6 +71,8 @@ impl FsError {
             Self::UnknownInode { .. } => errno::ESTALE,
             Self::NotADirectory { .. } => errno::ENOTDIR,
             Self::IsADirectory { .. } => errno::EISDIR,
+            Self::NotListed { .. } => errno::EACCES,
+            Self::Plan { .. } => errno::EINVAL,
             Self::NoSuchAttribute => errno::ENODATA,
             Self::BufferTooSmall => errno::ERANGE,
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.errno(),
@@ -78,12 +87,14 @@ impl FsError {
         match self {
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.as_str(),
             Self::UnknownInode { .. } => "unknown_inode",
+            Self::Plan { .. } => "plan",
             Self::ShortBacking { .. } | Self::Backing { .. } => "backing",
             Self::HandleLog { .. } => "handle_log",
             Self::NoSuchEntry
             | Self::NameTooLong
             | Self::NotADirectory { .. }
             | Self::IsADirectory { .. }
+            | Self::NotListed { .. }
             | Self::NoSuchAttribute
             | Self::BufferTooSmall
             | Self::ReaderKilled
@@ -98,14 +109,16 @@ impl FsError {
             | Self::NameTooLong
             | Self::NotADirectory { .. }
             | Self::IsADirectory { .. }
+            | Self::NotListed { .. }
             | Self::NoSuchAttribute
             | Self::BufferTooSmall
             | Self::RefusedBefore(_)
             | Self::ReaderKilled
             | Self::Stopping => Gravity::Ordinary,
-            Self::UnknownInode { .. } | Self::Cache(_) | Self::HandleLog { .. } => {
-                Gravity::Unexpected
-            }
+            Self::UnknownInode { .. }
+            | Self::Plan { .. }
+            | Self::Cache(_)
+            | Self::HandleLog { .. } => Gravity::Unexpected,
             Self::ShortBacking { .. } | Self::Backing { .. } => Gravity::Broken,
         }
     }

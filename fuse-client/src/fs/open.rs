@@ -63,6 +63,7 @@ impl DatasetFs {
     /// what the cache says.
     pub(crate) async fn open(&self, inode: Inode) -> Result<Opened, FsError> {
         let lease = self.lease(inode).await?;
+        self.ahead.touched(inode);
         let is_passed_through = self.open_mode() == OpenMode::Passthrough && !self.uses.refused();
         let whole = match is_passed_through {
             true => self.cache.whole(&lease).await,

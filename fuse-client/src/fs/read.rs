@@ -187,6 +187,7 @@ impl DatasetFs {
             return Ok(file);
         }
         let lease = self.lease(inode).await?;
+        self.ahead.touched(inode);
         let file = Arc::new(OpenFile::new(inode, lease, How::Pages));
         if file.lease.size > ONE_REQUEST {
             self.remember(&file);

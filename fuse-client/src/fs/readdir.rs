@@ -88,6 +88,9 @@ impl DatasetFs {
     }
 
     fn directory(&self, inode: Inode) -> Result<Node, FsError> {
+        if inode == Inode::CONTROL {
+            return Err(FsError::NotListed { inode });
+        }
         let node = self.epochs.node(inode)?;
         match node.manifest.attr(node.entry) {
             Some(attr) if attr.kind == Kind::Directory => Ok(node),

@@ -26,7 +26,7 @@ pub(crate) fn fs_with(files: &[(&str, &[u8])]) -> (Fixture, DatasetFs) {
     (fixture, fs)
 }
 
-fn inode(fs: &DatasetFs, path: &str) -> Inode {
+pub(crate) fn inode(fs: &DatasetFs, path: &str) -> Inode {
     path.split('/').fold(Inode::ROOT, |parent, name| {
         fs.lookup(parent, name.as_bytes())
             .expect("the path exists")
@@ -34,7 +34,7 @@ fn inode(fs: &DatasetFs, path: &str) -> Inode {
     })
 }
 
-fn open(fs: &DatasetFs, inode: Inode) -> u64 {
+pub(crate) fn open(fs: &DatasetFs, inode: Inode) -> u64 {
     fs.open(inode)
         .now_or_never()
         .expect("leases are ready at once")

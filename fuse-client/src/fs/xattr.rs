@@ -22,9 +22,13 @@ const KEY: &[u8] = b"user.forebay.key";
 const SOURCE: &[u8] = b"user.forebay.source";
 const CACHED_BYTES: &[u8] = b"user.forebay.cached_bytes";
 
+/// On the plan file alone: what reading it gives (see [`super::control`]).
+const PLAN: &[u8] = b"user.forebay.plan";
+
 /// The names as listxattr(2) gives them: each with a NUL behind it.
 const FILE_NAMES: &[u8] = b"user.forebay.version\0user.forebay.etag\0user.forebay.key\0\
     user.forebay.source\0user.forebay.cached_bytes\0";
+const PLAN_NAMES: &[u8] = b"user.forebay.plan\0";
 const DIRECTORY_NAMES: &[u8] = b"user.forebay.version\0";
 
 /// How a value is answered to a caller with a buffer of some size.
@@ -56,6 +60,13 @@ impl DatasetFs {
     /// # Errors
     /// [`FsError::UnknownInode`].
     pub(crate) fn xattr_names(&self, inode: Inode) -> Result<&'static [u8], FsError> {
+        if inode.is_control() {
+            return Ok(if inode == Inode::PLAN {
+                PLAN_NAMES
+            } else {
+                b""
+            });
+        }
         Ok(match self.attributes(inode)?.kind {
             Kind::File => FILE_NAMES,
             Kind::Directory => DIRECTORY_NAMES,
@@ -68,6 +79,12 @@ impl DatasetFs {
     /// [`FsError::NoSuchAttribute`], [`FsError::UnknownInode`], and what the cache says
     /// when it is asked how much of a file it holds.
     pub(crate) async fn xattr(&self, inode: Inode, name: &[u8]) -> Result<Vec<u8>, FsError> {
+        if inode.is_control() {
+            return match (inode, name) {
+                (Inode::PLAN, PLAN) => Ok(self.plan_state()),
+                _ => Err(FsError::NoSuchAttribute),
+            };
+        }
         let node = self.epochs.node(inode)?;
         if name == VERSION {
             return Ok(node.manifest.version().to_string().into_bytes());

@@ -8,6 +8,7 @@ mod memory_cache;
 #[path = "../support/mounted.rs"]
 mod mounted;
 
+mod control;
 mod large_directory;
 mod open_modes;
 mod read_only;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ struct Object {
 pub(crate) struct MemoryCache {
     objects: Mutex<HashMap<FileRef, Arc<Object>>>,
     script: Mutex<HashMap<String, Serve>>,
-    advised: Mutex<Vec<ByteRange>>,
+    advised: Mutex<Vec<(String, ByteRange)>>,
+    refuse_advice: AtomicBool,
     leases: Arc<AtomicUsize>,
 }
 
@@ -208,8 +209,12 @@ impl Cache for MemoryCache {
         futures::future::ready(()).boxed()
     }
 
-    fn advise(&self, _lease: &Lease, range: ByteRange) -> u64 {
-        self.advised.lock().unwrap().push(range);
+    fn advise(&self, lease: &Lease, range: ByteRange) -> u64 {
+        if self.refuse_advice.load(Ordering::SeqCst) {
+            return 0;
+        }
+        let path = held(lease).path.clone();
+        self.advised.lock().unwrap().push((path, range));
         range.len()
     }
 
@@ -320,7 +325,19 @@ impl Fixture {
 
     /// What the cache was told about reads to come.
     pub(crate) fn advised(&self) -> Vec<ByteRange> {
-        self.cache.advised.lock().unwrap().clone()
+        let advised = self.cache.advised.lock().unwrap();
+        advised.iter().map(|(_, range)| *range).collect()
+    }
+
+    /// The files that the cache was told about, in order.
+    pub(crate) fn advised_files(&self) -> Vec<String> {
+        let advised = self.cache.advised.lock().unwrap();
+        advised.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Whether the cache has no room for advice from now on.
+    pub(crate) fn refuse_advice(&self, refuse: bool) {
+        self.cache.refuse_advice.store(refuse, Ordering::SeqCst);
     }
 }
 
