@@ -26,16 +26,14 @@ pub(super) fn list(manifest: &Manifest, glob: Option<&str>) -> Result<Vec<u32>, 
         let entry = EntryId(position);
         path.extend_from_slice(manifest.name(entry));
         match manifest.attr(entry).map(|attr| attr.kind) {
-            Some(Kind::File) => {
-                if matcher.as_ref().is_none_or(|glob| matches(glob, &path)) {
-                    files.push(position);
-                }
+            Some(Kind::File) if matcher.as_ref().is_none_or(|glob| matches(glob, &path)) => {
+                files.push(position);
             }
             Some(Kind::Directory) => {
                 path.push(b'/');
                 open.push((manifest.children(entry).unwrap_or(0..0), path.len()));
             }
-            None => {}
+            Some(Kind::File) | None => {}
         }
     }
     Ok(files)

@@ -51,7 +51,7 @@ fn plans(mounted: &Mounted) -> Vec<PlanProgress> {
 
 #[test]
 fn control_files_are_found_and_never_listed() {
-    // promise S-32: The control files below `.forebay` can be looked up and are never listed, and an entry of the dataset with that name hides them.
+    // promise S-37: The control files below `.forebay` can be looked up and are never listed, and an entry of the dataset with that name hides them.
     let mounted = Mounted::new(&[("a", b"1"), ("dir/b", b"2")]);
     let names = |path: &str| -> Vec<_> {
         let entries = fs::read_dir(mounted.path(path)).unwrap();
