@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -54,6 +55,13 @@ pub enum Command {
     /// List the sources again; files opened from now on are of the new version.
     #[command(after_help = examples::REFRESH)]
     Refresh(OneMountJson),
+    /// Put another program in the place of the one that serves a mount; readers see a pause.
+    #[command(after_help = examples::UPGRADE)]
+    Upgrade(UpgradeArgs),
+    /// Hold the FUSE descriptors of mounts, so that they outlive the processes that serve
+    /// them.
+    #[command(after_help = examples::KEEPER)]
+    Keeper(KeeperArgs),
     /// Try Forebay: a small dataset, served over S3 on this machine, mounted and read.
     #[command(after_help = examples::DEMO)]
     Demo(DemoArgs),
@@ -179,6 +187,33 @@ pub struct PlanArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `forebay upgrade`.
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// The mount point.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// The program to serve it with; without it, the one that runs this command.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
+    pub binary: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forebay keeper`.
+#[derive(Args, Debug)]
+pub struct KeeperArgs {
+    /// The socket to listen at; only this user and root are answered.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub socket: PathBuf,
+    /// Hold one mount and end with it, or when nobody was connected for so long.
+    ///
+    /// Without it, the keeper holds the mounts of a node and does not end.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub one_mount: Option<Duration>,
 }
 
 /// `forebay demo`.

@@ -9,14 +9,16 @@ use crate::exit::{Exit, Failure};
 mod cache_server;
 mod completions;
 mod config;
-mod daemon;
+pub(crate) mod daemon;
 mod demo;
+mod keeper;
 mod man;
 mod mount;
 mod plan;
 mod refresh;
 mod status;
 mod umount;
+mod upgrade;
 mod versions;
 mod warmup;
 
@@ -34,6 +36,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Plan(args) => talk()?.block_on(plan::run(args)),
         Command::Versions(args) => talk()?.block_on(versions::run(args)),
         Command::Refresh(args) => talk()?.block_on(refresh::run(args)),
+        Command::Upgrade(args) => talk()?.block_on(upgrade::run(args)),
+        Command::Keeper(args) => keeper::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Config(args) => match &args.command {
             ConfigCommand::Print(args) => config::print(args),

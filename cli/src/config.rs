@@ -8,6 +8,7 @@ use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::source::{self, Connection, SourceSpec};
 
 use crate::args::MountArgs;
+use crate::directory;
 use crate::exit::{Exit, Failure};
 use crate::mountpoint;
 use crate::options::{
@@ -45,6 +46,8 @@ pub struct MountConfig {
     pub log: LogConfig,
     /// Whether to serve it from the background.
     pub daemon: bool,
+    /// Whether another process takes over when the one that serves it dies.
+    pub supervise: bool,
 }
 
 /// A dataset of a cache server.
@@ -196,6 +199,14 @@ pub enum Error {
         /// The group.
         group: String,
     },
+    /// A file that the mount would hide from its own process.
+    #[error("{what} {path} lies below the mount point, which hides it", path = path.display())]
+    BelowMount {
+        /// What it is.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
     /// A path that cannot be made absolute.
     #[error("{path}: not a path", path = path.display())]
     Path {
@@ -235,7 +246,7 @@ impl MountConfig {
             }]);
         }
         let file = match &args.config {
-            Some(path) => file::read::<MountOptions>(path)?,
+            Some(path) => file::read::<MountOptions>(&absolute(path.clone())?)?,
             None => MountOptions::default(),
         };
         // Precedence, in one line: flag (and, below it, environment), file, default.
@@ -246,6 +257,8 @@ impl MountConfig {
         };
         let explicit_memory = said.memory_size.is_some();
         let config = Self::typed(said.or(MountOptions::defaults()), dir, explicit_memory)?;
+        let file = args.config.clone().map(absolute).transpose()?;
+        config.refuse_below_mount(file.as_deref())?;
         Ok(Self { server, ..config })
     }
 
@@ -256,6 +269,25 @@ impl MountConfig {
             (Some(server), _) => &server.dataset,
             (None, Some(source)) => &source.url,
             (None, None) => "",
+        }
+    }
+
+    /// A process that takes the mount over would ask itself for these files.
+    fn refuse_below_mount(&self, file: Option<&Path>) -> Result<(), Error> {
+        let files = [
+            ("the config file", file),
+            ("the cache directory", self.cache.dir.as_deref()),
+            ("the log file", self.log.file.as_deref()),
+        ];
+        let hidden = files
+            .into_iter()
+            .find_map(|(what, path)| Some((what, path?.strip_prefix(&self.mountpoint).ok()?)));
+        match hidden {
+            Some((what, below)) => Err(Error::BelowMount {
+                what,
+                path: self.mountpoint.join(below),
+            }),
+            None => Ok(()),
         }
     }
 
@@ -294,6 +326,7 @@ impl MountConfig {
                 file: said.log_file.map(absolute).transpose()?,
             },
             daemon: sure(said.daemon),
+            supervise: !sure(said.no_supervise),
         })
     }
 
@@ -324,6 +357,7 @@ impl MountConfig {
             "open-mode": self.tree.open_mode,
             "metrics": self.metrics,
             "daemon": self.daemon,
+            "no-supervise": !self.supervise,
             "log-file": self.log.file,
             "log-format": self.log.format,
             "log-level": self.log.filter(),
@@ -376,7 +410,7 @@ fn sure<T>(value: Option<T>) -> T {
 
 /// `path` from the root: a daemon works in another directory than its caller.
 fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
-    std::path::absolute(&path).map_err(|source| Error::Path { path, source })
+    directory::absolute(&path).map_err(|source| Error::Path { path, source })
 }
 
 fn source_summary(source: &SourceSpec) -> serde_json::Value {

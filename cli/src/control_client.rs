@@ -6,6 +6,7 @@ use std::time::Duration;
 use forebay_proto::mount::v1::mount_control_client::MountControlClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::control_server::exit_of;
@@ -15,6 +16,10 @@ use crate::rundir::{self, RunDir};
 
 /// A process that listens answers at once; one that does not is stopped or hangs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A process that takes a mount over needs less, as a rule a tenth of a second.
+const TAKES_OVER: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Counting what is cached of a hundred million files takes this long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +34,8 @@ pub enum Found {
         /// The process, if it has said so.
         pid: Option<u32>,
     },
+    /// The process has gone, and its supervisor starts another.
+    Unserved(Mounted),
     /// The process has gone and has left this behind.
     Dead(RunDir),
     /// There is nothing.
@@ -51,14 +58,26 @@ pub struct Mounted {
 pub fn find(dir: &Path) -> Result<(PathBuf, Found), Failure> {
     let mountpoint = mountpoint::absolute(dir).map_err(|error| Failure::new(Exit::Usage, error))?;
     let dir = RunDir::of(&rundir::base(), &mountpoint);
-    let found = match (dir.is_alive(), dir.state()) {
-        (true, Some(_)) => Found::Alive(Mounted {
-            mountpoint: mountpoint.clone(),
-            dir,
-        }),
-        (true, None) => Found::Starting { pid: dir.pid() },
-        (false, _) if dir.pid().is_some() => Found::Dead(dir),
-        (false, _) => Found::Nothing,
+    let (is_alive, is_ready) = (dir.is_alive(), dir.state().is_some());
+    let mounted = |dir| Mounted {
+        mountpoint: mountpoint.clone(),
+        dir,
+    };
+    let found = if is_alive && is_ready {
+        Found::Alive(mounted(dir))
+    } else if let Some(supervisor) = dir.supervisor() {
+        if is_ready {
+            Found::Unserved(mounted(dir))
+        } else {
+            let pid = Some(supervisor);
+            Found::Starting { pid }
+        }
+    } else if is_alive {
+        Found::Starting { pid: dir.pid() }
+    } else if dir.pid().is_some() {
+        Found::Dead(dir)
+    } else {
+        Found::Nothing
     };
     Ok((mountpoint, found))
 }
@@ -71,7 +90,7 @@ pub async fn connect(dir: &Path) -> Result<MountControlClient<Channel>, Failure>
     let (mountpoint, found) = find(dir)?;
     let shown = mountpoint.display();
     match found {
-        Found::Alive(mounted) => mounted.connect().await,
+        Found::Alive(mounted) | Found::Unserved(mounted) => mounted.connect().await,
         Found::Starting { pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
             let text = format!("{shown} is still being mounted{pid}");
@@ -93,12 +112,28 @@ pub fn not_mounted(mountpoint: &Path) -> Failure {
 }
 
 impl Mounted {
-    /// Connects to the control socket.
+    /// Connects to the control socket. Where one process takes over from another, it is
+    /// waited for.
     ///
     /// # Errors
     /// [`Exit::Failed`] if the process does not answer.
     pub async fn connect(&self) -> Result<MountControlClient<Channel>, Failure> {
-        let socket = self.dir.control_socket();
+        let deadline = Instant::now() + TAKES_OVER;
+        loop {
+            match self.channel(self.dir.control_socket()).await {
+                Ok(channel) => return Ok(MountControlClient::new(channel)),
+                Err(failure) if !self.dir.is_supervised() => return Err(failure),
+                Err(_) if Instant::now() >= deadline => return Err(self.unserved()),
+                Err(_) => sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Connects to one of the sockets in the run directory.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] if nobody answers there.
+    pub async fn channel(&self, socket: PathBuf) -> Result<Channel, Failure> {
         // The authority is never looked at: the connector knows the way.
         let channel = Endpoint::from_static("http://localhost")
             .connect_timeout(CONNECT_TIMEOUT)
@@ -107,7 +142,7 @@ impl Mounted {
                 async move { UnixStream::connect(socket).await.map(TokioIo::new) }
             }))
             .await;
-        channel.map(MountControlClient::new).map_err(|error| {
+        channel.map_err(|error| {
             let pid = self
                 .dir
                 .pid()
@@ -119,6 +154,18 @@ impl Mounted {
             Failure::new(Exit::Failed, text)
                 .next(format!("{}; see its log", crate::exit::chain(&error)))
         })
+    }
+
+    /// Process after process has died here.
+    fn unserved(&self) -> Failure {
+        let course = self.dir.course().unwrap_or_default();
+        let last = course.last_end.unwrap_or_else(|| "has died".to_owned());
+        let text = format!(
+            "nobody serves {} now: the process before {last}, and {} were started in its place",
+            self.mountpoint.display(),
+            course.restarts
+        );
+        Failure::new(Exit::Failed, text).next("see its log, or `forebay umount` it")
     }
 }
 

@@ -75,7 +75,8 @@ struct ControlServer {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-fn answer<T>(result: Result<T, Failure>) -> Answer<T> {
+/// A result as it is sent.
+pub(crate) fn answer<T>(result: Result<T, Failure>) -> Answer<T> {
     result
         .map(Response::new)
         .map_err(|failure| refusal(&failure))

@@ -72,6 +72,7 @@ pub struct Failure {
     exit: Exit,
     error: Box<dyn Error + Send + Sync>,
     next: Option<String>,
+    told: bool,
 }
 
 impl Failure {
@@ -81,6 +82,7 @@ impl Failure {
             exit,
             error: error.into(),
             next: None,
+            told: false,
         }
     }
 
@@ -88,6 +90,17 @@ impl Failure {
     pub fn next(mut self, step: impl Into<String>) -> Self {
         self.next = Some(step.into());
         self
+    }
+
+    /// Marks it as told to whoever should hear of it.
+    pub fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
+    /// Whether nobody needs to be told any more.
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
     /// The exit code.

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::directory;
+
 /// How many links in a row are followed, as many as the kernel does.
 const MOST_LINKS: usize = 40;
 
@@ -16,7 +18,7 @@ const MOST_LINKS: usize = 40;
 /// # Errors
 /// If the path is empty or the working directory is gone.
 pub fn absolute(dir: &Path) -> io::Result<PathBuf> {
-    let mut path = std::path::absolute(dir)?;
+    let mut path = directory::absolute(dir)?;
     for _ in 0..MOST_LINKS {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             break;

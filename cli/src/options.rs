@@ -241,6 +241,19 @@ pub struct MountOptions {
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub daemon: Option<bool>,
+    /// Serve the mount from this process alone: when it dies, the mount does.
+    ///
+    /// Otherwise a supervisor starts another process in its place, and a keeper holds the
+    /// mount meanwhile, so that readers see a pause and no error.
+    #[arg(
+        long,
+        env = "FOREBAY_NO_SUPERVISE",
+        value_name = "BOOL",
+        help_heading = "Process"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub no_supervise: Option<bool>,
     /// Where metrics and health are served over HTTP: host:port, unix:PATH or off; by
     /// default a Unix socket in the run directory.
     #[arg(
@@ -295,6 +308,7 @@ impl OptionTable for MountOptions {
         ("read-ahead", "1MiB"),
         ("open-mode", "auto"),
         ("daemon", "false"),
+        ("no-supervise", "false"),
         ("log-format", "text"),
     ];
     const SAMPLES: &'static [(&'static str, &'static str)] = &[
@@ -357,6 +371,7 @@ impl OptionTable for MountOptions {
             read_ahead,
             open_mode,
             daemon,
+            no_supervise,
             metrics,
             log_file,
             log_format,

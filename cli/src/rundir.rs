@@ -1,30 +1,42 @@
-//! The run directory: how commands find the process that serves a mount.
+//! The run directory: how the processes of a mount, and commands, find each other.
 //!
 //! Each mount has a directory below the base, named after its mount point, with
 //!
 //! | file | what |
 //! |---|---|
-//! | `lock` | locked by the process as long as it lives; holds its pid |
+//! | `lock` | locked by the process that serves the mount; holds its pid |
+//! | `supervisor` | locked by the supervisor, if there is one; holds its pid |
 //! | `state.json` | what is mounted; there from when the mount is ready |
+//! | `served.json` | what a process that takes the mount over must know |
+//! | `course.json` | how it goes, as the supervisor sees it |
+//! | `handles` | the open files, for a process that takes the mount over |
 //! | `control.sock` | the control socket |
+//! | `supervisor.sock` | the control socket of the supervisor |
+//! | `keeper.sock` | the socket of the keeper |
 //! | `metrics.sock` | metrics over HTTP, unless they are served elsewhere |
 //!
-//! Whether a process lives is asked of the lock: a pid may have been given to another
+//! Whether a process lives is asked of its lock: a pid may have been given to another
 //! process since, a lock cannot.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
-
+use crate::directory;
 use crate::exit::{Exit, Failure};
 use crate::mountpoint;
 
-const LOCK: &str = "lock";
-const STATE: &str = "state.json";
+mod lock;
+mod records;
+
+use lock::Lock;
+pub use records::{Course, Served, State, StateSource};
+
+/// The lock of the process that serves the mount.
+const SERVER: &str = "lock";
+/// The lock of the supervisor.
+const SUPERVISOR: &str = "supervisor";
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,36 +84,13 @@ fn of_pid(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
-/// What a process says of its mount to who looks for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    /// The mount point, lossily as text.
-    pub mountpoint: String,
-    /// The process.
-    pub pid: u32,
-    /// The dataset version that new opens see.
-    pub version: String,
-    /// The sources.
-    pub sources: Vec<StateSource>,
-    /// When the mount was ready, in seconds since 1970-01-01 UTC.
-    pub started_unix_seconds: u64,
-}
-
-/// One source of a mount.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateSource {
-    /// The directory in the tree; empty for the whole tree.
-    pub name: String,
-    /// The identity of the place.
-    pub url: String,
-}
-
 /// Where the run directories of this user's mounts are.
 pub fn base() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let uid = rustix::process::geteuid();
     if let Some(dir) = variable("FOREBAY_RUN_DIR") {
-        PathBuf::from(dir)
+        let dir = PathBuf::from(dir);
+        directory::absolute(&dir).unwrap_or(dir)
     } else if uid.is_root() {
         PathBuf::from("/run/forebay")
     } else if let Some(dir) = variable("XDG_RUNTIME_DIR") {
@@ -153,32 +142,75 @@ impl RunDir {
         self.path.join("control.sock")
     }
 
+    /// The socket of the supervisor.
+    pub fn supervisor_socket(&self) -> PathBuf {
+        self.path.join("supervisor.sock")
+    }
+
+    /// The socket of the keeper.
+    pub fn keeper_socket(&self) -> PathBuf {
+        self.path.join("keeper.sock")
+    }
+
     /// The default socket of metrics.
     pub fn metrics_socket(&self) -> PathBuf {
         self.path.join("metrics.sock")
     }
 
+    /// The log of open files.
+    pub fn handle_log(&self) -> PathBuf {
+        self.path.join("handles")
+    }
+
+    /// The name of the mount at its keeper.
+    ///
+    /// # Panics
+    /// Never: the name of a run directory is a plain number.
+    pub fn keeper_name(&self) -> forebay_keeper::Name {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.parse().ok())
+            .expect("run directories have plain names")
+    }
+
     /// What is mounted; `None` while the mount is being made, and for what is not ours.
     pub fn state(&self) -> Option<State> {
-        let text = fs::read(self.path.join(STATE)).ok()?;
-        serde_json::from_slice(&text).ok()
+        records::read(&self.path)
     }
 
-    /// Whether the process that claimed it lives.
+    /// What was served so far, for who takes it over.
+    pub fn served(&self) -> Option<Served> {
+        records::read(&self.path)
+    }
+
+    /// How it goes; `None` without a supervisor.
+    pub fn course(&self) -> Option<Course> {
+        records::read(&self.path)
+    }
+
+    /// Whether the process that serves the mount lives.
     pub fn is_alive(&self) -> bool {
-        let Ok(lock) = File::open(self.path.join(LOCK)) else {
-            return false;
-        };
-        flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
+        Lock::is_held(&self.path.join(SERVER))
     }
 
-    /// The process that claimed it, alive or not.
+    /// Whether the supervisor lives.
+    pub fn is_supervised(&self) -> bool {
+        Lock::is_held(&self.path.join(SUPERVISOR))
+    }
+
+    /// Whether anybody is at work here.
+    pub fn is_held(&self) -> bool {
+        self.is_alive() || self.is_supervised()
+    }
+
+    /// The process that claimed to serve the mount, alive or not.
     pub fn pid(&self) -> Option<u32> {
-        fs::read_to_string(self.path.join(LOCK))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        Lock::holder(&self.path.join(SERVER))
+    }
+
+    /// The supervisor, if it lives.
+    pub fn supervisor(&self) -> Option<u32> {
+        let path = self.path.join(SUPERVISOR);
+        Lock::holder(&path).filter(|_| Lock::is_held(&path))
     }
 
     /// Says what is mounted, in one step for who reads it. For the process that has
@@ -187,12 +219,15 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn publish(&self, state: &State) -> Result<(), Error> {
-        let path = self.path.join(STATE);
-        let draft = self.path.join("state.json.new");
-        let text = serde_json::to_vec_pretty(state).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&draft, text))
-            .and_then(|()| fs::rename(&draft, &path))
-            .map_err(|source| Error::Io { path, source })
+        records::write(&self.path, state)
+    }
+
+    /// Says what a process that takes over must know. For the process that has claimed it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn record(&self, served: &Served) -> Result<(), Error> {
+        records::write(&self.path, served)
     }
 
     /// Refuses a mount point that a living process has, and changes nothing.
@@ -201,80 +236,96 @@ impl RunDir {
     /// [`Error::Busy`].
     pub fn refuse_held(base: &Path, mountpoint: &Path) -> Result<(), Error> {
         let dir = Self::of(base, mountpoint);
-        if dir.is_alive() {
-            return Err(Error::Busy {
-                mountpoint: mountpoint.to_owned(),
-                pid: dir.pid(),
-            });
+        if dir.is_held() {
+            return Err(dir.busy(mountpoint));
         }
         Ok(())
     }
 
-    /// Takes it for this process, and clears what a dead one left.
+    fn busy(&self, mountpoint: &Path) -> Error {
+        Error::Busy {
+            mountpoint: mountpoint.to_owned(),
+            pid: self
+                .pid()
+                .filter(|_| self.is_alive())
+                .or_else(|| self.supervisor()),
+        }
+    }
+
+    /// Takes it for this process alone, and clears what a dead one left.
     ///
     /// # Errors
     /// [`Error::Busy`] if a living process has it; the others if it cannot be made.
     pub fn claim(base: &Path, mountpoint: &Path) -> Result<Claim, Error> {
+        Self::refuse_held(base, mountpoint)?;
+        let (dir, lock) = Self::lock(base, mountpoint, SERVER)?;
+        dir.clear(&["supervisor.sock", "keeper.sock", "course.json", SUPERVISOR]);
+        dir.clear(&["state.json", "served.json", "handles"]);
+        dir.clear(OF_SERVER);
+        Ok(Claim { dir, _lock: lock })
+    }
+
+    /// Takes it for this process, which serves the mount under a supervisor.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub fn claim_supervised(base: &Path, mountpoint: &Path) -> Result<Claim, Error> {
+        let (dir, lock) = Self::lock(base, mountpoint, SERVER)?;
+        dir.clear(OF_SERVER);
+        Ok(Claim { dir, _lock: lock })
+    }
+
+    /// Takes it for this process, which supervises.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub fn supervise(base: &Path, mountpoint: &Path) -> Result<Station, Error> {
+        Self::refuse_held(base, mountpoint)?;
+        let (dir, lock) = Self::lock(base, mountpoint, SUPERVISOR)?;
+        dir.clear(&[
+            "supervisor.sock",
+            "course.json",
+            "state.json",
+            "served.json",
+            "handles",
+        ]);
+        dir.clear(OF_SERVER);
+        Ok(Station { dir, _lock: lock })
+    }
+
+    fn lock(base: &Path, mountpoint: &Path, name: &str) -> Result<(Self, Lock), Error> {
         make_private(base)?;
         let dir = Self::of(base, mountpoint);
         loop {
             make_private(&dir.path)?;
-            if let Some(claim) = dir.try_claim(mountpoint)? {
-                return Ok(claim);
+            let path = dir.path.join(name);
+            let taken = Lock::take(&path).map_err(|source| Error::Io { path, source })?;
+            match taken {
+                lock::Taken::Ours(lock) => return Ok((dir, lock)),
+                lock::Taken::Theirs => return Err(dir.busy(mountpoint)),
+                // A process that ended has removed the directory under our hands.
+                lock::Taken::Gone => {}
             }
         }
     }
 
-    /// `None` if a process that ended has removed the directory under our hands.
-    fn try_claim(&self, mountpoint: &Path) -> Result<Option<Claim>, Error> {
-        let path = self.path.join(LOCK);
-        let io = |source| Error::Io {
-            path: path.clone(),
-            source,
-        };
-        let opened = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
-        let mut lock = match opened {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(error)),
-        };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Error::Busy {
-                mountpoint: mountpoint.to_owned(),
-                pid: self.pid(),
-            });
+    fn clear(&self, names: &[&str]) {
+        for name in names {
+            let _ = fs::remove_file(self.path.join(name));
         }
-        let locked = lock.metadata().map_err(io)?.ino();
-        if fs::metadata(&path).map(|found| found.ino()).ok() != Some(locked) {
-            return Ok(None);
-        }
-        for stale in [
-            self.path.join(STATE),
-            self.control_socket(),
-            self.metrics_socket(),
-        ] {
-            let _ = fs::remove_file(stale);
-        }
-        lock.set_len(0)
-            .and_then(|()| write!(lock, "{}", std::process::id()))
-            .map_err(io)?;
-        Ok(Some(Claim {
-            dir: self.clone(),
-            _lock: lock,
-        }))
     }
 }
 
-/// A run directory that this process holds; it is removed on drop.
+/// What belongs to the process that serves a mount, and to no successor of it. What it
+/// said of itself stays until a successor says more.
+const OF_SERVER: &[&str] = &["control.sock", "metrics.sock"];
+
+/// A run directory in which this process serves. It is removed on drop, unless there is a
+/// supervisor, who needs it still.
 #[derive(Debug)]
 pub struct Claim {
     dir: RunDir,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Claim {
@@ -286,7 +337,38 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.dir.is_supervised() {
+            return;
+        }
         // The lock is still held, so nobody else has claimed it in between.
+        let _ = fs::remove_dir_all(&self.dir.path);
+    }
+}
+
+/// A run directory in which this process supervises. It is removed on drop.
+#[derive(Debug)]
+pub struct Station {
+    dir: RunDir,
+    _lock: Lock,
+}
+
+impl Station {
+    /// The directory.
+    pub fn dir(&self) -> &RunDir {
+        &self.dir
+    }
+
+    /// Says how it goes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn record(&self, course: &Course) -> Result<(), Error> {
+        records::write(&self.dir.path, course)
+    }
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir.path);
     }
 }
@@ -319,6 +401,7 @@ mod tests {
         State {
             mountpoint: "/mnt/a".into(),
             pid: 7,
+            program: "0.1.0".into(),
             version: "00".into(),
             sources: vec![StateSource {
                 name: String::new(),
@@ -365,12 +448,49 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let dir = RunDir::of(base.path(), Path::new("/mnt/a"));
         fs::create_dir(&dir.path).unwrap();
-        fs::write(dir.path.join(LOCK), "4194304").unwrap();
-        fs::write(dir.path.join(STATE), serde_json::to_vec(&state()).unwrap()).unwrap();
+        fs::write(dir.path.join(SERVER), "4194304").unwrap();
+        fs::write(
+            dir.path.join("state.json"),
+            serde_json::to_vec(&state()).unwrap(),
+        )
+        .unwrap();
         assert!(!dir.is_alive());
         assert_eq!(dir.state(), Some(state()));
         let _claim = RunDir::claim(base.path(), Path::new("/mnt/a")).unwrap();
         assert_eq!(dir.state(), None);
+    }
+
+    #[test]
+    fn what_is_supervised_stays_until_the_supervisor_leaves() {
+        let base = tempfile::tempdir().unwrap();
+        let place = Path::new("/mnt/a");
+        let station = RunDir::supervise(base.path(), place).unwrap();
+        assert!(RunDir::claim(base.path(), place).is_err());
+        assert!(RunDir::supervise(base.path(), place).is_err());
+        let claim = RunDir::claim_supervised(base.path(), place).unwrap();
+        let dir = claim.dir().clone();
+        let served = Served {
+            device: "0:45".into(),
+            versions: vec!["00".into(), "01".into()],
+            current: "01".into(),
+        };
+        dir.record(&served).unwrap();
+        dir.publish(&state()).unwrap();
+        drop(claim);
+        assert!(!dir.is_alive() && dir.is_held());
+        // The next process finds what the one before has left.
+        let claim = RunDir::claim_supervised(base.path(), place).unwrap();
+        assert_eq!((dir.served(), dir.state()), (Some(served), Some(state())));
+        let course = Course {
+            restarts: 1,
+            ..Course::default()
+        };
+        station.record(&course).unwrap();
+        assert_eq!(dir.course(), Some(course));
+        assert_eq!(dir.supervisor(), Some(std::process::id()));
+        drop(claim);
+        drop(station);
+        assert!(RunDir::all(base.path()).unwrap().is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use forebay_fuse_client::Unmount;
+use rustix::process::Signal as Raised;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -33,14 +34,20 @@ pub(crate) fn on_first(mountpoint: Option<PathBuf>) -> io::Result<CancellationTo
     Ok(first)
 }
 
-struct Signals {
+/// The signals that ask a process to end.
+#[derive(Debug)]
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// Takes them over from the system, which would end the process at once.
+    ///
+    /// # Errors
+    /// If handlers cannot be installed.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -48,11 +55,15 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Raised {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => Raised::INT,
+            _ = self.terminate.recv() => Raised::TERM,
+            _ = self.hangup.recv() => Raised::HUP,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -131,15 +132,16 @@ impl Client {
         }
     }
 
-    /// Waits until the keeper has gone, for `limit` at most; whether it has.
-    pub fn has_gone_within(&self, limit: std::time::Duration) -> bool {
-        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
-        let limit = Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: limit.subsec_nanos().into(),
-        };
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        poll(&mut polled, Some(&limit)).is_ok() && polled[0].revents().intersects(gone)
+    /// A way to wait for the keeper's end beside its use.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the process has no descriptor left.
+    pub fn watch(&self) -> Result<Watch, Error> {
+        let socket = self.socket.try_clone().map_err(|source| Error::System {
+            action: "copy the connection to the keeper",
+            source,
+        })?;
+        Ok(Watch { socket })
     }
 
     fn ask(
@@ -167,6 +169,25 @@ impl Client {
                 text: "its answer is malformed",
             }),
         }
+    }
+}
+
+/// The end of a connection at which nothing is said.
+#[derive(Debug)]
+pub struct Watch {
+    socket: OwnedFd,
+}
+
+impl Watch {
+    /// Waits until the keeper has gone, for `limit` at most; whether it has.
+    pub fn has_gone_within(&self, limit: Duration) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let limit = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        };
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        poll(&mut polled, Some(&limit)).is_ok() && polled[0].revents().intersects(gone)
     }
 }
 

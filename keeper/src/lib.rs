@@ -48,7 +48,7 @@ mod server;
 mod shelf;
 mod wire;
 
-pub use client::{Client, Kept};
+pub use client::{Client, Kept, Watch};
 pub use error::{Error, Refusal};
 pub use name::{InvalidName, Name};
 pub use process::{ARGV0, Mission, run};

@@ -74,6 +74,8 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(PathBuf, Mission)
 /// Leaves everything that could end this process or that it could hold on to: session,
 /// terminal, directory, inherited files.
 fn detach() {
+    // The kernel named the process after the path that it was started by.
+    let _ = rustix::thread::set_name(c"forebay-keeper");
     // Refused to the leader of a process group, which a shell or a supervisor of services
     // made it: it has a group of its own then, and who made it may end it.
     let _ = setsid();

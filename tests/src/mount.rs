@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::endpoint::Endpoint;
 use crate::process::Process;
@@ -59,8 +59,14 @@ impl MountCommand {
             cache: dir.join("cache"),
             source: None,
             args: Vec::new(),
-            // What is kept in memory would outlive the directory of the test.
-            env: vec![("FOREBAY_MEMORY_SIZE".to_owned(), "0".to_owned())],
+            env: [
+                // What is kept in memory would outlive the directory of the test.
+                ("FOREBAY_MEMORY_SIZE", "0"),
+                // The process that is started is the one that serves, and nobody follows it.
+                ("FOREBAY_NO_SUPERVISE", "true"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
             limit: LIMIT,
         }
     }
@@ -83,6 +89,12 @@ impl MountCommand {
             self = self.env(name, value);
         }
         self.args(&["--endpoint", &endpoint.url, "--path-style"])
+    }
+
+    /// As users mount: under a supervisor, which starts another process when the one that
+    /// serves the mount dies.
+    pub fn supervised(self) -> Self {
+        self.env("FOREBAY_NO_SUPERVISE", "false")
     }
 
     /// With this cache directory, which is made if it is not there.
@@ -131,11 +143,23 @@ impl MountCommand {
     /// Whether the process says in the run directory that it is ready to be asked.
     fn is_published(&self, pid: u32) -> bool {
         let entries = fs::read_dir(self.dir.join("run")).into_iter().flatten();
-        let mut states = entries
+        entries.flatten().any(|entry| {
+            let state = fs::read(entry.path().join("state.json")).ok();
+            let state = state.and_then(|state| serde_json::from_slice(&state).ok());
+            let serves = state.map(|state: serde_json::Value| state["pid"] == pid);
+            serves == Some(true)
+                || serves.is_some() && holder(&entry.path().join("supervisor")) == Some(pid)
+        })
+    }
+
+    /// The processes that serve and supervise here, as far as they have said so.
+    fn processes(&self) -> Vec<u32> {
+        let entries = fs::read_dir(self.dir.join("run")).into_iter().flatten();
+        entries
             .flatten()
-            .filter_map(|entry| fs::read(entry.path().join("state.json")).ok())
-            .filter_map(|state| serde_json::from_slice::<serde_json::Value>(&state).ok());
-        states.any(|state| state["pid"] == pid)
+            .flat_map(|entry| ["lock", "supervisor"].map(|lock| entry.path().join(lock)))
+            .filter_map(|lock| holder(&lock))
+            .collect()
     }
 
     /// Runs it to its end, for a mount that must not come: how it ended, and what it
@@ -211,6 +235,11 @@ impl MountCommand {
     }
 }
 
+/// The process that has taken the lock file at `path`.
+fn holder(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 /// A mount that is there. Dropping it takes it down, whatever state it is in.
 #[derive(Debug)]
 pub struct Mount {
@@ -228,6 +257,32 @@ impl Mount {
     /// The process that serves it.
     pub fn pid(&self) -> u32 {
         self.process().pid()
+    }
+
+    /// The process that serves it under a supervisor; `None` while none does.
+    pub fn serving_pid(&self) -> Option<u32> {
+        let path = self.path();
+        let status = self.run(&["status", path.to_str()?, "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
+        status["fuse_client_pid"].as_u64()?.try_into().ok()
+    }
+
+    /// The process that served it last under a supervisor, alive or not.
+    pub fn client_pid(&self) -> Option<u32> {
+        let entries = fs::read_dir(self.command.dir.join("run"))
+            .into_iter()
+            .flatten();
+        let locks = entries.flatten().map(|entry| entry.path().join("lock"));
+        locks.filter_map(|lock| holder(&lock)).next()
+    }
+
+    /// Kills the process that serves it under a supervisor, as `kill -9`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn kill_client(&self) {
+        let pid = self.client_pid().expect("a process serves");
+        kill(pid, Signal::KILL);
     }
 
     /// What it has printed, and what those before it in the same directory have.
@@ -347,7 +402,19 @@ impl Drop for Mount {
         // The connection first: whoever waits for an answer, the process itself not
         // excepted, then gets an error and can be killed.
         kernel::take_down(&self.path());
+        // Those of a supervised mount are in groups of their own.
+        let others = self.command.processes();
         self.process().kill();
+        for pid in others {
+            kill(pid, Signal::KILL);
+        }
         kernel::take_down(&self.path());
+    }
+}
+
+/// Sends a signal to a process, if it is there.
+pub fn kill(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = kill_process(pid, signal);
     }
 }

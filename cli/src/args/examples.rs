@@ -70,6 +70,23 @@ Examples:
     forebay plan /mnt/data --from -
   forebay plan /mnt/data --drop";
 
+pub(super) const UPGRADE: &str = "\
+The new program does all that it can before the old one ends; if it cannot take over, the
+old one serves on. Open files stay open, and reads wait for the time of the pause. The
+supervisor and the keeper of the mount stay what they are.
+
+Examples:
+  /opt/forebay-0.2/forebay upgrade /mnt/data
+  forebay upgrade /mnt/data --binary /opt/forebay-0.2/forebay";
+
+pub(super) const KEEPER: &str = "\
+`forebay mount` starts a keeper of its own. One for a whole node is started once, apart from
+all that is upgraded, and ends with SIGTERM: the mounts that it held live as long as the
+processes that serve them.
+
+Examples:
+  forebay keeper --socket /run/forebay/keeper.sock";
+
 pub(super) const VERSIONS: &str = "\
 Examples:
   forebay versions /mnt/data

@@ -1,35 +1,22 @@
 //! Serving a mount from the background.
 //!
 //! A process with threads cannot fork, so it starts itself once more with the same
-//! arguments. The child's standard output is a pipe to the parent, on which the child
-//! says how it goes, one JSON object a line; the parent ends when the mount is ready, or
-//! with the child's error.
+//! arguments. The child says how it goes; the parent ends when the mount is ready, or with
+//! the child's error.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
-
 use crate::audience::{Audience, Foreground, Listed};
 use crate::config::MountConfig;
+use crate::directory;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::reports::Report;
 
 /// Set for the child, and only for it.
-const CHILD: &str = "FOREBAY_DAEMON_CHILD";
-
-/// What the child says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Report {
-    /// The sources are being listed.
-    Listing { objects: u64, bytes: u64 },
-    /// The mount is ready.
-    Ready { line: String },
-    /// It will not be.
-    Failed { exit: u8, message: String },
-}
+pub(crate) const CHILD: &str = "FOREBAY_DAEMON_CHILD";
 
 /// Starts the child and waits until its mount is ready.
 pub(super) fn launch(config: &MountConfig) -> Result<(), Failure> {
@@ -50,6 +37,10 @@ pub(super) fn launch(config: &MountConfig) -> Result<(), Failure> {
         .arg0(words.next().unwrap_or_default())
         .args(words)
         .env(CHILD, "1")
+        .env(
+            directory::VARIABLE,
+            directory::written_in().map_err(failed)?,
+        )
         .stdin(Stdio::null())
         .stdout(childs_end)
         .stderr(log)
@@ -63,9 +54,9 @@ pub(super) fn launch(config: &MountConfig) -> Result<(), Failure> {
         Some(Report::Failed { exit, message }) => {
             // It has said why; how it ends is its own matter.
             let _ = child.wait();
-            Err(Failure::new(Exit::from_code(exit), message))
+            Err(Report::failure(exit, message))
         }
-        Some(Report::Listing { .. }) | None => {
+        Some(Report::Listing { .. } | Report::Prepared) | None => {
             let how = child
                 .wait()
                 .map_or_else(|error| error.to_string(), |how| how.to_string());
@@ -80,16 +71,16 @@ fn wait_until_ready(reports: impl BufRead) -> Option<Report> {
     let audience = Foreground::new();
     let mut last = None;
     for line in reports.lines().map_while(Result::ok) {
-        match serde_json::from_str(&line) {
-            Ok(Report::Listing { objects, bytes }) => {
+        match Report::parse(&line) {
+            Some(Report::Listing { objects, bytes }) => {
                 // Only the other end of the pipe can have gone, and then it is at its end.
                 let _ = audience.listing(Listed { objects, bytes });
             }
-            Ok(report) => {
+            Some(report) => {
                 last = Some(report);
                 break;
             }
-            Err(_) => {}
+            None => {}
         }
     }
     audience.listed();
@@ -106,52 +97,9 @@ pub(super) fn detach() {
     let _ = std::env::set_current_dir("/");
 }
 
-/// The process that waits for this one to be ready.
-#[derive(Debug)]
-pub(super) struct Parent;
-
-impl Parent {
-    /// The parent, if this process is such a child.
-    pub(super) fn inherited() -> Option<Self> {
-        std::env::var_os(CHILD).map(|_| Self)
-    }
-
-    /// Does `work` and says so if it fails before the mount is ready.
-    pub(super) fn told(
-        &self,
-        work: impl FnOnce(&Self) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        work(self).inspect_err(|failure| {
-            let (exit, message) = (failure.exit().code(), failure.to_string());
-            tracing::error!(error = %message, "ended");
-            // After the mount was ready nobody listens.
-            let _ = report(&Report::Failed { exit, message });
-        })
-    }
-
-    /// Says that the mount is ready.
-    pub(super) fn ready(&self, line: &str) -> io::Result<()> {
-        report(&Report::Ready {
-            line: line.to_owned(),
-        })
-    }
-}
-
-impl Audience for Parent {
-    fn listing(&self, listed: Listed) -> io::Result<()> {
-        report(&Report::Listing {
-            objects: listed.objects,
-            bytes: listed.bytes,
-        })
-    }
-}
-
-fn report(report: &Report) -> io::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
+/// Whether this process is such a child.
+pub(super) fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::args::{DemoArgs, MountArgs};
 use crate::audience::Nobody;
 use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
-use crate::mount_process::MountProcess;
+use crate::mount_process::{MountProcess, Standing};
 use crate::options::{LogFormat, MetricsAddr, MountOptions, SourceEntry};
 use crate::output;
 use crate::size::Size;
@@ -148,7 +148,14 @@ fn mount_config(scratch: &Scratch, endpoint: &str) -> Result<MountConfig, Failur
 }
 
 async fn mount(config: &MountConfig, scratch: &Scratch) -> Result<MountProcess, Failure> {
-    MountProcess::start(config, &scratch.run(), &Nobody, &CancellationToken::new()).await
+    MountProcess::start(
+        config,
+        &scratch.run(),
+        Standing::Alone,
+        &Nobody,
+        &CancellationToken::new(),
+    )
+    .await
 }
 
 async fn unmount(process: MountProcess) -> Result<(), Failure> {

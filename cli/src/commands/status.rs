@@ -38,7 +38,7 @@ async fn all() -> Result<Vec<StatusResponse>, Failure> {
     let mut all = Vec::new();
     for dir in RunDir::all(&rundir::base())? {
         let Some(state) = dir.state() else { continue };
-        if !dir.is_alive() {
+        if !dir.is_held() {
             eprintln!(
                 "forebay: {0}: its process has gone; clean up with `forebay umount {0}`",
                 state.mountpoint
@@ -104,7 +104,11 @@ fn describe(status: &StatusResponse) -> String {
         fields.push(("metrics", status.metrics.clone()));
     }
     let up = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
-    fields.push(("process", format!("{}, up {up}", status.pid)));
+    fields.push((
+        "process",
+        format!("{}, up {up}{}", status.pid, others(status)),
+    ));
+    fields.extend(status.warnings.iter().map(|text| ("warning", text.clone())));
     output::fields(&status.mountpoint, &fields)
 }
 
@@ -116,6 +120,21 @@ fn plan_progress(plan: &PlanUse) -> String {
         0 | 1 => text,
         several => format!("{text}, in {several} plans"),
     }
+}
+
+/// The other processes of the mount.
+fn others(status: &StatusResponse) -> String {
+    let mut text = String::new();
+    if status.supervisor_pid != 0 {
+        text += &format!("; supervised by {}", status.supervisor_pid);
+    }
+    if status.keeper_pid != 0 {
+        text += &format!("; kept by {}", status.keeper_pid);
+    }
+    if status.restarts > 0 {
+        text += &format!("; {}", counted(status.restarts, "restart"));
+    }
+    text
 }
 
 fn version(status: &StatusResponse) -> String {
@@ -227,6 +246,11 @@ mod tests {
             open_mode: "no-open".into(),
             open_mode_reason: "small files".into(),
             origin_unreachable_at_mount: false,
+            supervisor_pid: 5,
+            keeper_pid: 6,
+            fuse_client_pid: 7,
+            restarts: 2,
+            warnings: vec!["the keeper has gone".into()],
         }
     }
 
@@ -243,7 +267,8 @@ mod tests {
             "2 corrupt chunks dropped",
             "1,234 of 20,000 files read, 3.0 MiB ahead",
             "1 added, 0 removed",
-            "7, up 1h 1m 1s",
+            "7, up 1h 1m 1s; supervised by 5; kept by 6; 2 restarts",
+            "the keeper has gone",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
@@ -268,6 +293,11 @@ mod tests {
             "cache",
             "drift",
             "plan",
+            "supervisor_pid",
+            "keeper_pid",
+            "fuse_client_pid",
+            "restarts",
+            "warnings",
         ] {
             assert!(!json[field].is_null(), "{field}");
         }

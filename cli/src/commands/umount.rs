@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use forebay_fuse_client::{Unmount, mount_at, unmount};
 use forebay_proto::mount::v1::StopRequest;
+use forebay_proto::mount::v1::mount_control_client::MountControlClient;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::args::OneMount;
 use crate::control_client::{self, Found, Mounted, failure, not_mounted};
@@ -25,6 +27,7 @@ pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
     let (mountpoint, found) = control_client::find(&args.dir)?;
     match found {
         Found::Alive(mounted) => ask(&mounted).await,
+        Found::Unserved(mounted) => end_supervisor(&mounted).await,
         Found::Starting { pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
             let text = format!("{} is still being mounted{pid}", mountpoint.display());
@@ -38,7 +41,8 @@ pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
 /// Asks the process, and takes the mount away if it does not answer.
 async fn ask(mounted: &Mounted) -> Result<(), Failure> {
     let stopping = async {
-        let mut control = mounted.connect().await?;
+        let channel = mounted.channel(mounted.dir.control_socket()).await?;
+        let mut control = MountControlClient::new(channel);
         control
             .stop(StopRequest {})
             .await
@@ -47,7 +51,16 @@ async fn ask(mounted: &Mounted) -> Result<(), Failure> {
     let Ok(answer) = tokio::time::timeout(ANSWER, stopping).await else {
         return without_an_answer(mounted).await;
     };
-    let busy = answer?.into_inner().busy;
+    let busy = match answer {
+        Ok(answer) => answer.into_inner().busy,
+        // It has died, perhaps just now.
+        Err(_) if !mounted.dir.is_alive() && mounted.dir.is_supervised() => {
+            return end_supervisor(mounted).await;
+        }
+        // It is ending by itself; that is waited for.
+        Err(failure) if failure.exit() == Exit::NotMounted => false,
+        Err(failure) => return Err(failure),
+    };
     if busy {
         note(
             &mounted.mountpoint,
@@ -79,10 +92,29 @@ async fn without_an_answer(mounted: &Mounted) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Nobody serves the mount at the moment: its supervisor takes it away.
+async fn end_supervisor(mounted: &Mounted) -> Result<(), Failure> {
+    let supervisor = mounted.dir.supervisor();
+    let pid = supervisor.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if let Some(pid) = pid {
+        // Gone in between: then the mount is seen to below.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + ANSWER;
+    while mounted.dir.is_held() && Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
+    if is_forebay(&mounted.mountpoint)? {
+        unmount(&mounted.mountpoint, Unmount::Detach)?;
+    }
+    let what = "was not served by any process; it is unmounted now";
+    note(&mounted.mountpoint, what)
+}
+
 /// A mount right after this one can have the same cache directory.
 async fn until_gone(dir: &RunDir) {
     let deadline = Instant::now() + WRITE_BACK;
-    while dir.is_alive() && Instant::now() < deadline {
+    while dir.is_held() && Instant::now() < deadline {
         tokio::time::sleep(POLL).await;
     }
 }

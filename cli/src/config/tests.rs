@@ -124,3 +124,17 @@ fn relative_paths_are_made_absolute_for_a_daemon_in_another_directory() {
     };
     assert!(path.is_absolute());
 }
+
+#[test]
+fn files_that_the_mount_would_hide_are_refused() {
+    for line in [
+        "s3://b /m --cache-dir /m/cache",
+        "s3://b /m --log-file /m/log",
+        "s3://b /m --cache-dir /m",
+    ] {
+        let error = resolve(line).unwrap_err();
+        assert!(matches!(error, Error::BelowMount { .. }), "{error}");
+        assert!(error.to_string().contains("hides"), "{error}");
+    }
+    resolve("s3://b /m --cache-dir /mc").unwrap();
+}

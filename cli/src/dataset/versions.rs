@@ -123,6 +123,13 @@ pub(crate) fn open(stored: &Stored) -> Result<Arc<Manifest>, Error> {
         .map_err(|source| Error::Open { version, source })
 }
 
+/// Opens the manifest of `version` in `dir`. Reads all of it to check it.
+pub(crate) fn open_version(dir: &Path, version: VersionId) -> Result<Arc<Manifest>, Error> {
+    Manifest::open(&path(dir, version))
+        .map(Arc::new)
+        .map_err(|source| Error::Open { version, source })
+}
+
 /// What is in each of the versions stored in `dir`, the one listed last first. Reads all of
 /// their manifests.
 pub(crate) fn described(dir: &Path) -> Result<Vec<StoredVersion>, Error> {

@@ -16,6 +16,7 @@ use forebay_proto::mount::v1::{CacheUse, OriginUse};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::legacy::Legacy;
 use crate::audience::Audience;
 use crate::config::MountConfig;
 use crate::dataset::Shown;
@@ -44,6 +45,58 @@ pub(super) async fn start(
         None => {
             let (embedded, shown) = Embedded::start(config, audience, cancel).await?;
             Ok((Arc::new(embedded), shown))
+        }
+    }
+}
+
+/// The cache of a mount that another process still serves, as far as it can be opened
+/// beside that one.
+#[derive(Debug)]
+pub(super) enum Heir {
+    /// The cache is to be in this process.
+    Embedded(embedded::Prepared),
+    /// It is in a process of its own, which goes on.
+    Remote(Remote),
+}
+
+impl Heir {
+    /// Does what does not get into the way of the process that serves.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed.
+    pub(super) async fn prepare(config: &MountConfig, legacy: &Legacy) -> Result<Self, Failure> {
+        match &config.server {
+            Some(server) => {
+                let remote = Remote::connect(config, server).await?;
+                remote.attach_stored(&legacy.versions).await?;
+                Ok(Self::Remote(remote))
+            }
+            None => {
+                let prepared = Embedded::prepare(config, &legacy.versions).await?;
+                Ok(Self::Embedded(prepared))
+            }
+        }
+    }
+
+    /// Does the rest, now that nobody serves, and returns the manifests of the versions
+    /// that were served.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed.
+    pub(super) async fn take_over(
+        self,
+        config: &MountConfig,
+        legacy: &Legacy,
+    ) -> Result<(Arc<dyn Backend>, Vec<Arc<Manifest>>), Failure> {
+        match self {
+            Self::Remote(remote) => {
+                let versions = remote.attach_stored(&legacy.versions).await?;
+                Ok((Arc::new(remote), versions))
+            }
+            Self::Embedded(prepared) => {
+                let (embedded, versions) = prepared.take_over(config, &legacy.versions).await?;
+                Ok((Arc::new(embedded), versions))
+            }
         }
     }
 }

@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
+use super::keeping::Keeping;
 use super::{Ended, StopRequest, drift, unmount};
 use crate::dataset::Shown;
 use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
-use crate::rundir::{RunDir, State, StateSource};
+use crate::rundir::{self, Course, RunDir, Served, State, StateSource};
 
 /// Skipped objects that a status lists.
 const SKIPPED_LISTED: usize = 20;
@@ -30,7 +31,8 @@ pub(super) struct Parts {
     pub(super) run_dir: RunDir,
     pub(super) metrics: Option<String>,
     pub(super) backend: Arc<dyn Backend>,
-    pub(super) mount: Mount,
+    pub(super) mount: Arc<Mount>,
+    pub(super) keeping: Option<Arc<Keeping>>,
     pub(super) shown: Shown,
     pub(super) stop: mpsc::Sender<StopRequest>,
 }
@@ -44,6 +46,7 @@ pub struct Service {
     started: (Instant, SystemTime),
     backend: Arc<dyn Backend>,
     mount: Arc<Mount>,
+    keeping: Option<Arc<Keeping>>,
     origin_unreachable: bool,
     current: RwLock<Arc<Manifest>>,
     drift: Mutex<Option<Drift>>,
@@ -61,7 +64,8 @@ impl Service {
             metrics: parts.metrics,
             started: (Instant::now(), SystemTime::now()),
             backend: parts.backend,
-            mount: Arc::new(parts.mount),
+            mount: parts.mount,
+            keeping: parts.keeping,
             current: RwLock::new(parts.shown.manifest),
             origin_unreachable: parts.shown.origin_unreachable,
             drift: Mutex::default(),
@@ -105,6 +109,7 @@ impl Service {
         let report = self.backend.report(manifest.version()).await?;
         let totals = manifest.totals();
         let open_mode = self.mount.fs().open_mode_chosen();
+        let course = self.run_dir.course().unwrap_or_default();
         let drift = self
             .drift
             .lock()
@@ -131,7 +136,52 @@ impl Service {
             open_mode: open_mode.map_or_else(String::new, |chosen| chosen.mode.to_string()),
             open_mode_reason: open_mode.map_or_else(String::new, |chosen| chosen.reason.clone()),
             plan: self.plan_use(),
+            supervisor_pid: self.run_dir.supervisor().unwrap_or_default(),
+            keeper_pid: self.keeper_pid(),
+            fuse_client_pid: std::process::id(),
+            restarts: course.restarts,
+            warnings: self.warnings(&course),
         })
+    }
+
+    fn keeper_pid(&self) -> u32 {
+        self.keeping
+            .as_ref()
+            .map_or(0, |keeping| keeping.keeper_pid())
+    }
+
+    /// What is wrong with the processes of the mount.
+    fn warnings(&self, course: &Course) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.keeping.is_none() {
+            // Nobody wanted others.
+            return warnings;
+        }
+        if !self.run_dir.is_supervised() {
+            warnings.push(
+                "the supervisor has gone: nobody takes over when the process that serves the \
+                 mount dies; unmount and mount again when you can"
+                    .to_owned(),
+            );
+        }
+        if self.keeper_pid() == 0 {
+            warnings.push(
+                "the keeper has gone: when the process that serves the mount dies, the mount \
+                 does, unless another keeper was started before"
+                    .to_owned(),
+            );
+        }
+        if course.crash_loop {
+            let last = course
+                .last_end
+                .as_deref()
+                .unwrap_or("for an unknown reason");
+            warnings.push(format!(
+                "process after process dies, {} so far; the last {last}",
+                course.restarts
+            ));
+        }
+        warnings
     }
 
     /// The stored versions, the one listed last first.
@@ -162,6 +212,9 @@ impl Service {
         let old = self.current();
         let new = self.backend.refresh(&self.ending).await?;
         if new.version() != old.version() {
+            // First, because an inode that the kernel knows must mean something to whoever
+            // takes over.
+            record(&self.run_dir, &self.mount, Some(&new))?;
             let (mount, shown) = (Arc::clone(&self.mount), Arc::clone(&new));
             off_runtime(move || mount.refresh(shown)).await??;
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
@@ -193,8 +246,15 @@ impl Service {
     /// Ends the mount: nobody reads any more, nobody waits any more, nothing is lost.
     pub(super) async fn end(&self) -> Result<Ended, Failure> {
         self.ending.cancel();
-        let mount = Arc::clone(&self.mount);
-        let unmounted = off_runtime(move || unmount(&mount)).await;
+        let (mount, keeping) = (Arc::clone(&self.mount), self.keeping.clone());
+        let unmounting = move || {
+            let unmounted = unmount(&mount);
+            if let (Ok(_), Some(keeping)) = (&unmounted, keeping) {
+                keeping.end();
+            }
+            unmounted
+        };
+        let unmounted = off_runtime(unmounting).await;
         self.backend.end().await?;
         Ok(unmounted??)
     }
@@ -206,6 +266,7 @@ impl Service {
         let state = State {
             mountpoint: self.mountpoint.to_string_lossy().into_owned(),
             pid: std::process::id(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
             version: manifest.version().to_string(),
             sources: sources
                 .map(|found| StateSource {
@@ -217,6 +278,24 @@ impl Service {
         };
         Ok(self.run_dir.publish(&state)?)
     }
+}
+
+/// Writes down what a process that takes over must know, with the version that is `next`.
+pub(super) fn record(
+    run_dir: &RunDir,
+    mount: &Mount,
+    next: Option<&Manifest>,
+) -> Result<(), rundir::Error> {
+    let mut versions = mount.fs().versions();
+    let current = next.map_or_else(|| mount.fs().version(), Manifest::version);
+    if !versions.contains(&current) {
+        versions.push(current);
+    }
+    run_dir.record(&Served {
+        device: mount.place().device.clone(),
+        versions: versions.iter().map(ToString::to_string).collect(),
+        current: current.to_string(),
+    })
 }
 
 fn sources(manifest: &Manifest) -> Vec<Source> {

@@ -136,7 +136,7 @@ fn an_interrupted_warm_up_ends_and_is_cancelled() {
 #[test]
 fn what_a_killed_process_left_is_told_and_cleaned_up() {
     let place = Place::new();
-    place.mount(&place.source(), &[]).is_ok();
+    place.mount(&place.source(), &["--no-supervise"]).is_ok();
     kill(place.pid(), Signal::KILL);
     until("the process is dead", || {
         place.run(&["status", "mnt"]).code == Some(6)

@@ -81,7 +81,7 @@ fn abort(mounted: &Mounted) {
 
 #[test]
 fn a_mount_that_lost_its_process_is_named_and_can_be_cleared_away() {
-    // promise S-31: When the process that serves a mount has died, whatever needs it fails with ENOTCONN and does not hang; `forebay umount` takes the mount away.
+    // promise S-31: When the process that serves a mount has died and no keeper has the mount, whatever needs it fails with ENOTCONN and does not hang; `forebay umount` takes the mount away.
     let mounted = Mounted::new(&[("file", b"x")]);
     abort(&mounted);
     let mountpoint = mounted.mount.mountpoint();

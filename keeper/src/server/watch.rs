@@ -19,6 +19,7 @@ pub(super) struct Watch {
     /// Since when nobody has been connected.
     alone: Instant,
     has_held: bool,
+    has_had_callers: bool,
 }
 
 impl Watch {
@@ -28,6 +29,7 @@ impl Watch {
             looked: Instant::now(),
             alone: Instant::now(),
             has_held: false,
+            has_had_callers: false,
         }
     }
 
@@ -40,6 +42,7 @@ impl Watch {
         }
         if callers > 0 {
             self.alone = now;
+            self.has_had_callers = true;
         }
         let Mission::OneMount { abandon_after } = self.mission else {
             return false;
@@ -53,6 +56,7 @@ impl Watch {
             }
             return shelf.is_empty();
         }
-        self.has_held || alone >= UNWANTED
+        let all_have_gone = self.has_had_callers && callers == 0;
+        self.has_held || all_have_gone || alone >= UNWANTED
     }
 }

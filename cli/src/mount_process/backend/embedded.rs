@@ -1,5 +1,6 @@
 //! The cache in the process of the mount.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use forebay_cache_server::node::{NodeCache, Summary, WarmupProgress};
@@ -61,6 +62,82 @@ impl Embedded {
             node,
         };
         Ok((embedded, shown))
+    }
+
+    /// Opens the versions that another process serves, without getting into its way.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed.
+    pub(super) async fn prepare(
+        config: &MountConfig,
+        versions: &[VersionId],
+    ) -> Result<Prepared, Failure> {
+        let dirs = CacheDirs::prepare(&config.cache, || cache_dir::of_dataset(&config.dataset))?;
+        let manifests = dirs.manifests(&config.dataset)?;
+        let origin = OriginConfig {
+            timeout: config.origin_timeout,
+            ..OriginConfig::default()
+        };
+        let sources = Sources::open(&config.dataset, manifests, &origin)?;
+        let mut prepared = Prepared {
+            dirs,
+            origin,
+            sources,
+            open: HashMap::new(),
+        };
+        prepared.open(versions).await?;
+        Ok(prepared)
+    }
+}
+
+/// What can be done for a take-over while another process has the cache.
+#[derive(Debug)]
+pub(in crate::mount_process) struct Prepared {
+    dirs: CacheDirs,
+    origin: OriginConfig,
+    sources: Sources,
+    open: HashMap<VersionId, Arc<Manifest>>,
+}
+
+impl Prepared {
+    /// Opens the cache, now that the other process has gone, and returns the manifests of
+    /// `versions`. The sources are not asked.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first step that failed.
+    pub(super) async fn take_over(
+        mut self,
+        config: &MountConfig,
+        versions: &[VersionId],
+    ) -> Result<(Embedded, Vec<Arc<Manifest>>), Failure> {
+        let manifests = self.open(versions).await?;
+        let node = node::start(&self.dirs, &config.cache, &self.origin).await?;
+        for manifest in &manifests {
+            node.attach(Arc::clone(manifest), self.sources.origins());
+        }
+        let embedded = Embedded {
+            dirs: self.dirs,
+            sources: self.sources,
+            node,
+        };
+        Ok((embedded, manifests))
+    }
+
+    /// Those of `versions` that are not open yet are opened, which reads all of each.
+    async fn open(&mut self, versions: &[VersionId]) -> Result<Vec<Arc<Manifest>>, Failure> {
+        let mut manifests = Vec::with_capacity(versions.len());
+        for &version in versions {
+            let manifest = match self.open.get(&version) {
+                Some(manifest) => Arc::clone(manifest),
+                None => {
+                    let dir = self.sources.dir().to_owned();
+                    off_runtime(move || versions::open_version(&dir, version)).await??
+                }
+            };
+            self.open.insert(version, Arc::clone(&manifest));
+            manifests.push(manifest);
+        }
+        Ok(manifests)
     }
 }
 

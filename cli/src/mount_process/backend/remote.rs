@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backend, Report};
-use crate::audience::{Audience, Listed};
+use crate::audience::{Audience, Listed, Nobody};
 use crate::config::{MountConfig, ServerUse};
 use crate::dataset::Shown;
 use crate::exit::{Exit, Failure};
@@ -28,7 +28,7 @@ use crate::off_runtime::off_runtime;
 
 /// A dataset of a cache server.
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(in crate::mount_process) struct Remote {
     client: Arc<Client>,
     dataset: String,
 }
@@ -44,14 +44,7 @@ impl Remote {
         audience: &dyn Audience,
         cancel: &CancellationToken,
     ) -> Result<(Self, Shown), Failure> {
-        let client = Client::connect(ClientConfig {
-            socket: server.socket.clone(),
-            patience: config.origin_timeout,
-        });
-        let remote = Self {
-            client: client.await?,
-            dataset: server.dataset.clone(),
-        };
+        let remote = Self::connect(config, server).await?;
         tracing::info!(config = %config.summary(), "effective configuration");
         let wanted = match &config.dataset.version {
             Some(prefix) => Wanted::Stored(prefix.as_str().to_owned()),
@@ -59,6 +52,38 @@ impl Remote {
         };
         let shown = remote.attach(wanted, audience, cancel).await?;
         Ok((remote, shown))
+    }
+
+    /// Connects, and asks for nothing yet.
+    ///
+    /// # Errors
+    /// If there is no server, or it refuses.
+    pub(super) async fn connect(config: &MountConfig, server: &ServerUse) -> Result<Self, Failure> {
+        let client = Client::connect(ClientConfig {
+            socket: server.socket.clone(),
+            patience: config.origin_timeout,
+        });
+        Ok(Self {
+            client: client.await?,
+            dataset: server.dataset.clone(),
+        })
+    }
+
+    /// Asks for versions that were listed before.
+    ///
+    /// # Errors
+    /// If the server has one of them no more.
+    pub(super) async fn attach_stored(
+        &self,
+        versions: &[VersionId],
+    ) -> Result<Vec<Arc<Manifest>>, Failure> {
+        let mut manifests = Vec::with_capacity(versions.len());
+        for version in versions {
+            let wanted = Wanted::Stored(version.to_string());
+            let never = CancellationToken::new();
+            manifests.push(self.attach(wanted, &Nobody, &never).await?.manifest);
+        }
+        Ok(manifests)
     }
 
     async fn attach(
