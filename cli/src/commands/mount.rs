@@ -72,6 +72,9 @@ async fn alone(config: &MountConfig, watcher: &dyn Watcher) -> Result<(), Failur
 
 /// Serves the mount under a supervisor.
 fn supervised(args: &MountArgs, begin: Start, reporter: Reporter) -> Result<(), Failure> {
+    // What a terminal sends goes to the supervisor, and is passed on from there. With a
+    // session of its own this process is not hung up on either when the supervisor dies.
+    let _ = rustix::process::setsid();
     let config = MountConfig::resolve(args)?;
     // The kernel has named the process after the descriptor that it was started from.
     let _ = rustix::thread::set_name(c"forebay");

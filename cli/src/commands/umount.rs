@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use forebay_fuse_client::{Unmount, mount_at, unmount};
 use forebay_proto::mount::v1::StopRequest;
-use forebay_proto::mount::v1::mount_control_client::MountControlClient;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::args::OneMount;
@@ -21,6 +20,8 @@ use crate::rundir::{self, RunDir};
 const ANSWER: Duration = Duration::from_secs(10);
 /// What has been fetched is written to the disk in this time, or the user waits no longer.
 const WRITE_BACK: Duration = Duration::from_secs(600);
+/// A process that dies is gone in this time.
+const DIES: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
@@ -41,8 +42,7 @@ pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
 /// Asks the process, and takes the mount away if it does not answer.
 async fn ask(mounted: &Mounted) -> Result<(), Failure> {
     let stopping = async {
-        let channel = mounted.channel(mounted.dir.control_socket()).await?;
-        let mut control = MountControlClient::new(channel);
+        let mut control = mounted.connect().await?;
         control
             .stop(StopRequest {})
             .await
@@ -53,13 +53,18 @@ async fn ask(mounted: &Mounted) -> Result<(), Failure> {
     };
     let busy = match answer {
         Ok(answer) => answer.into_inner().busy,
-        // It has died, perhaps just now.
-        Err(_) if !mounted.dir.is_alive() && mounted.dir.is_supervised() => {
-            return end_supervisor(mounted).await;
-        }
         // It is ending by itself; that is waited for.
         Err(failure) if failure.exit() == Exit::NotMounted => false,
-        Err(failure) => return Err(failure),
+        // It broke off, perhaps because it has just died.
+        Err(failure) => {
+            if mounted.dir.is_supervised() {
+                return end_supervisor(mounted).await;
+            }
+            if ends(|| !mounted.dir.is_alive(), DIES).await {
+                return clean_up(&mounted.mountpoint);
+            }
+            return Err(failure);
+        }
     };
     if busy {
         note(
@@ -92,7 +97,8 @@ async fn without_an_answer(mounted: &Mounted) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Nobody serves the mount at the moment: its supervisor takes it away.
+/// Nobody serves the mount at the moment, or just somebody again: its supervisor sees to
+/// its end.
 async fn end_supervisor(mounted: &Mounted) -> Result<(), Failure> {
     let supervisor = mounted.dir.supervisor();
     let pid = supervisor.and_then(|pid| Pid::from_raw(pid.cast_signed()));
@@ -100,10 +106,7 @@ async fn end_supervisor(mounted: &Mounted) -> Result<(), Failure> {
         // Gone in between: then the mount is seen to below.
         let _ = kill_process(pid, Signal::TERM);
     }
-    let deadline = Instant::now() + ANSWER;
-    while mounted.dir.is_held() && Instant::now() < deadline {
-        tokio::time::sleep(POLL).await;
-    }
+    ends(|| !mounted.dir.is_held(), ANSWER).await;
     if is_forebay(&mounted.mountpoint)? {
         unmount(&mounted.mountpoint, Unmount::Detach)?;
     }
@@ -113,10 +116,19 @@ async fn end_supervisor(mounted: &Mounted) -> Result<(), Failure> {
 
 /// A mount right after this one can have the same cache directory.
 async fn until_gone(dir: &RunDir) {
-    let deadline = Instant::now() + WRITE_BACK;
-    while dir.is_held() && Instant::now() < deadline {
+    ends(|| !dir.is_held(), WRITE_BACK).await;
+}
+
+/// Waits until something has ended, for `limit` at most; whether it has.
+async fn ends(has_ended: impl Fn() -> bool, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    while !has_ended() {
+        if Instant::now() >= deadline {
+            return false;
+        }
         tokio::time::sleep(POLL).await;
     }
+    true
 }
 
 /// The process is dead: what it left is taken away.

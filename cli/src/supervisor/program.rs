@@ -63,9 +63,7 @@ impl Program {
             .env(directory::VARIABLE, directory::written_in()?)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // What a terminal sends to its group comes here, and is passed on from here.
-            .process_group(0);
+            .stdout(Stdio::piped());
         Ok(command)
     }
 
