@@ -54,6 +54,17 @@ impl Dataset {
 }
 
 impl Target {
+    /// The object `key` of `origin`.
+    pub(crate) fn new(origin: Arc<dyn Origin>, key: Arc<[u8]>, etag: ETag, size: u64) -> Self {
+        Self {
+            id: ObjectId::derive(origin.identity(), &key, &etag, size),
+            size,
+            key,
+            etag,
+            origin,
+        }
+    }
+
     /// The origin that has the object.
     pub fn origin(&self) -> &Arc<dyn Origin> {
         &self.origin

@@ -1,5 +1,6 @@
 //! The cache of a node: what lies between a reader and the origin.
 
+pub mod cluster;
 pub mod dataset;
 pub mod eviction;
 pub mod fill;

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Target};
 use crate::fill::{FillConfig, FillStats, Fills, OpenObject};
 use crate::origin::Origin;
 use crate::prefetch::PrefetchSnapshot;
@@ -98,8 +98,18 @@ impl NodeCache {
                 let message = format!("entry {} of {} is no file", file.entry.0, file.version);
                 CacheError::new(ErrorKind::NotFound, message)
             })?;
+        Ok(self.open_target(target))
+    }
+
+    /// Opens an object that need not be in a manifest.
+    pub(crate) fn open_target(&self, target: Target) -> Arc<OpenObject> {
         let lease = self.store.lease(target.id, target.size);
-        Ok(Arc::new(OpenObject::new(target, lease)))
+        Arc::new(OpenObject::new(target, lease))
+    }
+
+    /// The miss path.
+    pub(crate) fn fills(&self) -> &Arc<Fills> {
+        &self.fills
     }
 
     /// The manifest of a version.

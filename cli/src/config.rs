@@ -19,10 +19,12 @@ use crate::size::Size;
 use crate::telemetry::LogConfig;
 
 pub mod cache_dir;
+mod cluster;
 pub(crate) mod file;
 pub mod reference;
 mod server;
 
+pub use cluster::{ClusterConfig, Members};
 pub use server::ServerConfig;
 
 /// The configuration of a mount.
@@ -207,6 +209,43 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// Servers that would talk to each other without knowing that they may.
+    #[error(
+        "--peer-listen needs --peer-cert, --peer-key and --peer-ca; on a network that nobody \
+         else can reach, --peer-insecure does without"
+    )]
+    NoPeerSecurity,
+    /// Certificates and their absence, both asked for.
+    #[error("--peer-insecure and --peer-{key} are both given")]
+    PeerSecurityTwice {
+        /// The option.
+        key: &'static str,
+    },
+    /// An address that is none.
+    #[error("--{key} {value}: expected host:port")]
+    NotAnAddress {
+        /// The option.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// An address that names no machine.
+    #[error(
+        "--peer-listen {listen} names no machine; say with --peer-address how the others reach it"
+    )]
+    NoPeerAddress {
+        /// Where it listens.
+        listen: String,
+    },
+    /// A cluster that is not listened to.
+    #[error("--{key} has no effect without --peer-listen")]
+    NoPeerListen {
+        /// The option.
+        key: &'static str,
+    },
+    /// Two lists of members.
+    #[error("--peer and --peer-dns are both given; one of them says who the servers are")]
+    PeersTwice,
     /// A path that cannot be made absolute.
     #[error("{path}: not a path", path = path.display())]
     Path {

@@ -20,9 +20,10 @@ mod value;
 
 pub use server::ServerOptions;
 pub use table::OptionTable;
+pub(crate) use value::is_address;
 pub use value::{
-    DatasetEntry, LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, Policy, ServerAddr,
-    SourceEntry, VersionPrefix,
+    DatasetEntry, LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, PeerEntry, Policy,
+    ServerAddr, SourceEntry, VersionPrefix,
 };
 
 /// What can be said about a mount; `None` is what nobody said.

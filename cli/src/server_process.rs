@@ -23,8 +23,10 @@ use crate::exit::{Exit, Failure};
 use crate::{http, node};
 
 mod datasets;
+mod peers;
 
 use datasets::Served;
+use peers::{Peers, Serving};
 
 /// A cache server that is ready.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct ServerProcess {
     local: Arc<LocalServer>,
     listening: Listening,
     http: Option<JoinHandle<std::io::Result<()>>>,
+    peers: Option<Serving>,
     stop: CancellationToken,
 }
 
@@ -54,11 +57,17 @@ impl ServerProcess {
         };
         let served = Served::open(config, &dirs, &origin)?;
         let listening = local::bind(&socket, config.group)?;
+        let stop = CancellationToken::new();
+        let peers = match &config.cluster {
+            Some(cluster) => Some(Peers::join(cluster, &stop).await?),
+            None => None,
+        };
         let node = node::start(&dirs, &config.cache, &origin).await?;
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
-        let stop = CancellationToken::new();
-        let served = Arc::new(served.over(Arc::clone(&node), &dirs));
+        let cluster = peers.as_ref().map(|peers| Arc::clone(peers.cluster()));
+        let peers = peers.map(|peers| peers.serve(&node, served.origins()));
+        let served = Arc::new(served.over(Arc::clone(&node), &dirs, cluster.clone()));
         let cache = Arc::clone(&node) as Arc<dyn Cache>;
         let limits = LocalConfig {
             grace: config.lease_grace,
@@ -70,13 +79,15 @@ impl ServerProcess {
         // Whoever bound the socket above is the only server of it.
         let _ = std::fs::remove_file(&beside);
         let endpoint = http::Endpoint::bind(config.metrics.as_ref(), beside).await?;
-        let measured: Vec<Arc<dyn Measured>> = vec![
+        let mut measured: Vec<Arc<dyn Measured>> = vec![
             Arc::new(Build),
             Arc::clone(&node) as _,
             Arc::clone(&origin.stats) as _,
             Arc::clone(local.stats()) as _,
         ];
+        measured.extend(cluster.map(|cluster| Arc::clone(cluster.stats()) as _));
         Ok(Self {
+            peers,
             http: endpoint.map(|endpoint| endpoint.serve(measured, stop.clone())),
             dirs,
             node,
@@ -99,6 +110,9 @@ impl ServerProcess {
         let serving = tokio::spawn(Arc::clone(&self.local).serve(self.listening));
         signal.await;
         tracing::info!("asked to end by a signal");
+        if let Some(peers) = self.peers {
+            peers.leave().await;
+        }
         self.stop.cancel();
         let clients = serving.await;
         let http = match self.http {

@@ -11,6 +11,7 @@ mod error;
 pub mod manifest;
 pub mod metric;
 mod object;
+pub mod placement;
 mod range;
 
 pub use error::ErrorKind;

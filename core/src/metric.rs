@@ -121,6 +121,11 @@ metrics! {
     CACHE_CORRUPT_CHUNKS = Counter "forebay_cache_corrupt_chunks" [] "Cached chunks found wrong and dropped, never served";
     CACHE_TORN_CHUNKS = Counter "forebay_cache_torn_chunks" [] "Cached chunks dropped at recovery because a file or record was incomplete";
     CACHE_FULL_WRITES = Counter "forebay_cache_full_writes" [] "Chunks that no tier had room for";
+    PEER_MEMBERS = Gauge "forebay_peer_members" [] "Members of the cluster that live, this one included";
+    PEER_RECEIVED_BYTES = Counter "forebay_peer_received_bytes" [] "Bytes of objects received from other members";
+    PEER_SENT_BYTES = Counter "forebay_peer_sent_bytes" [] "Bytes of objects sent to other members";
+    PEER_FAILURES = Counter "forebay_peer_failures" [] "Reads from other members that failed and went on elsewhere";
+    PEER_HEDGES = Counter "forebay_peer_hedges" [] "Reads of which a second member was asked because the first was slow to begin";
     CLIENT_CONNECTIONS = Gauge "forebay_client_connections" [] "Clients of this machine that are connected to the cache server";
     CLIENT_LEASES = Gauge "forebay_client_leases" [] "Leases that they hold, those of clients that have just gone included";
     CLIENT_REQUESTS = Counter "forebay_client_requests" [] "Requests from them";

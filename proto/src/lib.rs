@@ -4,9 +4,10 @@
 //! the crate is built; the comments of the `.proto` files are the documentation. Bytes
 //! and descriptors go over framed protocols of our own, because gRPC copies every byte
 //! twice and cannot pass a descriptor: [`local`] between a client and the cache server of
-//! its machine.
+//! its machine, [`peer`] between the cache servers of a cluster.
 
 pub mod local;
+pub mod peer;
 pub mod wire;
 
 /// The control socket of a mount.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use forebay_proto::local::MAX_NAME;
 
-use super::{CacheConfig, DatasetConfig, Error, Quota, absolute, checked, file, metrics, sure};
+use super::{
+    CacheConfig, ClusterConfig, DatasetConfig, Error, Quota, absolute, checked, file, metrics, sure,
+};
 use crate::args::CacheServerArgs;
 use crate::options::{DatasetEntry, MetricsAddr, OptionTable, PartialConnection, ServerOptions};
 use crate::telemetry::LogConfig;
@@ -24,6 +26,8 @@ pub struct ServerConfig {
     pub cache: CacheConfig,
     /// How long a read waits for the origin.
     pub origin_timeout: Duration,
+    /// The other servers; `None` if it is alone.
+    pub cluster: Option<ClusterConfig>,
     /// What clients may ask for, by name.
     pub datasets: BTreeMap<String, DatasetConfig>,
     /// Where metrics are served; `None` is a socket beside the one for clients.
@@ -47,6 +51,7 @@ impl ServerConfig {
         let said = args.options.clone().or(file);
         let explicit_memory = said.memory_size.is_some();
         let said = said.or(ServerOptions::defaults());
+        let cluster = ClusterConfig::of(&said)?;
         Ok(Self {
             socket: said.socket.map(absolute).transpose()?,
             group: said.group.as_deref().map(group_number).transpose()?,
@@ -62,6 +67,7 @@ impl ServerConfig {
                 prefetch_budget: said.prefetch_budget,
             },
             origin_timeout: sure(said.origin_timeout),
+            cluster,
             datasets: datasets(said.dataset.unwrap_or_default())?,
             metrics: metrics(said.metrics)?,
             log: LogConfig {
@@ -93,6 +99,7 @@ impl ServerConfig {
             "memory-size": self.cache.memory.size,
             "policy": self.cache.policy,
             "prefetch-budget": self.cache.prefetch_budget,
+            "cluster": self.cluster.as_ref().map(ClusterConfig::summary),
             "dataset": datasets.collect::<serde_json::Map<_, _>>(),
             "metrics": self.metrics,
             "log-file": self.log.file,

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use toml::Table;
 
 use super::table::OptionTable;
-use super::value::{self, DatasetEntry, LogFormat, MetricsAddr, Policy};
+use super::value::{self, DatasetEntry, LogFormat, MetricsAddr, PeerEntry, Policy};
 use crate::config::file;
 use crate::size::Size;
 
@@ -102,6 +103,102 @@ pub struct ServerOptions {
     #[arg(value_parser = value::prefetch_budget)]
     pub prefetch_budget: Option<Size>,
 
+    /// The address (host:port) at which this server talks to the others of its cluster; without
+    /// it, it is alone.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_LISTEN",
+        value_name = "ADDR",
+        help_heading = "Cluster"
+    )]
+    pub peer_listen: Option<String>,
+    /// The address (host:port) by which the others know this server, if they see it under
+    /// another than it listens at.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_ADDRESS",
+        value_name = "ADDR",
+        help_heading = "Cluster"
+    )]
+    pub peer_address: Option<String>,
+    /// A server of the cluster: host:port, and if wanted its share and its place, as in
+    /// 10.0.0.7:7070,weight=2,zone=a; repeat it for each. This server may be among them.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER",
+        value_name = "ADDR",
+        help_heading = "Cluster"
+    )]
+    #[arg(value_delimiter = '\n')]
+    pub peer: Option<Vec<PeerEntry>>,
+    /// In place of a list: a name (host:port) whose addresses are the servers of the cluster.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_DNS",
+        value_name = "NAME",
+        help_heading = "Cluster"
+    )]
+    pub peer_dns: Option<String>,
+    /// What the cluster is called; servers of another one are refused.
+    #[arg(
+        long,
+        env = "FOREBAY_CLUSTER_NAME",
+        value_name = "NAME",
+        help_heading = "Cluster"
+    )]
+    pub cluster_name: Option<String>,
+    /// How many servers keep each part of the data, beside those that read it.
+    #[arg(
+        long,
+        env = "FOREBAY_REPLICAS",
+        value_name = "COUNT",
+        help_heading = "Cluster"
+    )]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub replicas: Option<u8>,
+    /// The certificate of this server for the others, in PEM; read again when it changes.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_CERT",
+        value_name = "FILE",
+        help_heading = "Cluster"
+    )]
+    pub peer_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_KEY",
+        value_name = "FILE",
+        help_heading = "Cluster"
+    )]
+    pub peer_key: Option<PathBuf>,
+    /// The authority that has certified every server of the cluster, in PEM.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_CA",
+        value_name = "FILE",
+        help_heading = "Cluster"
+    )]
+    pub peer_ca: Option<PathBuf>,
+    /// The DNS name that is in the certificate of every server.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_TLS_NAME",
+        value_name = "NAME",
+        help_heading = "Cluster"
+    )]
+    pub peer_tls_name: Option<String>,
+    /// Talk to the others without certificates: for a network that nobody else can reach.
+    #[arg(
+        long,
+        env = "FOREBAY_PEER_INSECURE",
+        value_name = "BOOL",
+        help_heading = "Cluster"
+    )]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub peer_insecure: Option<bool>,
+
     /// Where metrics and health are served over HTTP: host:port, unix:PATH or off; by
     /// default a Unix socket beside the one for clients.
     #[arg(
@@ -154,6 +251,11 @@ impl OptionTable for ServerOptions {
         ("memory-size", "1GiB"),
         // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
         ("policy", "s3-fifo"),
+        ("cluster-name", "forebay"),
+        // The origin has a copy of all of it.
+        ("replicas", "1"),
+        ("peer-tls-name", "forebay-peer"),
+        ("peer-insecure", "false"),
         ("log-format", "text"),
     ];
     const SAMPLES: &'static [(&'static str, &'static str)] = &[
@@ -162,6 +264,16 @@ impl OptionTable for ServerOptions {
         ("cache-dir", "\"/nvme/forebay\""),
         ("cache-size", "\"100GiB\""),
         ("prefetch-budget", "\"256MiB\""),
+        ("peer-listen", "\"0.0.0.0:7070\""),
+        ("peer-address", "\"10.0.0.7:7070\""),
+        (
+            "peer",
+            "[\"10.0.0.7:7070,zone=a\", \"10.0.0.8:7070,weight=2,zone=b\"]",
+        ),
+        ("peer-dns", "\"forebay-peers.local:7070\""),
+        ("peer-cert", "\"/etc/forebay/tls/tls.crt\""),
+        ("peer-key", "\"/etc/forebay/tls/tls.key\""),
+        ("peer-ca", "\"/etc/forebay/tls/ca.crt\""),
         ("metrics", "\"127.0.0.1:9464\""),
         ("log-file", "\"/var/log/forebay.log\""),
         ("log-level", "\"info\""),
@@ -201,6 +313,17 @@ impl OptionTable for ServerOptions {
             memory_size,
             policy,
             prefetch_budget,
+            peer_listen,
+            peer_address,
+            peer,
+            peer_dns,
+            cluster_name,
+            replicas,
+            peer_cert,
+            peer_key,
+            peer_ca,
+            peer_tls_name,
+            peer_insecure,
             metrics,
             log_file,
             log_format,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use forebay_cache_server::cluster::MemberInfo;
 use forebay_cache_server::eviction::PolicyKind;
 use forebay_fuse_client::{self as fuse, OpenModeChoice};
 use serde::Serialize;
@@ -196,6 +197,35 @@ impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unix:{}", self.0.display())
     }
+}
+
+/// A server of a cluster, as somebody lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerEntry(pub MemberInfo);
+
+impl FromStr for PeerEntry {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected host:port, as in 10.0.0.7:7070,weight=2,zone=a";
+        let mut parts = text.split(',');
+        let address = parts.next().filter(|address| is_address(address));
+        let mut member = MemberInfo::new(address.ok_or(EXPECTED)?);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("weight", weight)) => member.weight = weight.parse().map_err(|_| EXPECTED)?,
+                Some(("zone", zone)) if !zone.is_empty() => member.zone = Some(zone.to_owned()),
+                _ => return Err(EXPECTED),
+            }
+        }
+        Ok(Self(member))
+    }
+}
+
+/// Whether `text` is `host:port`.
+pub(crate) fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// Where metrics are served.

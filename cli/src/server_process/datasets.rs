@@ -6,9 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use forebay_cache_server::cluster::Cluster;
 use forebay_cache_server::local::{Attached, Datasets};
 use forebay_cache_server::node::{NodeCache, Summary, WarmupProgress};
-use forebay_cache_server::origin::OriginStats;
+use forebay_cache_server::origin::{Origin, OriginStats};
 use forebay_cache_server::source::OriginConfig;
 use forebay_core::ErrorKind;
 use forebay_core::cache::{Cache, CacheError};
@@ -19,6 +20,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::peers::Peers;
 use crate::audience::{Audience, Listed};
 use crate::config::ServerConfig;
 use crate::config::cache_dir::CacheDirs;
@@ -40,6 +42,7 @@ pub(super) struct Served {
     configured: Configured,
     node: Arc<NodeCache>,
     dir: PathBuf,
+    cluster: Option<Arc<Cluster>>,
 }
 
 #[derive(Debug)]
@@ -82,9 +85,21 @@ impl Served {
 }
 
 impl Configured {
+    /// The origins of all datasets.
+    pub(super) fn origins(&self) -> impl Iterator<Item = Arc<dyn Origin>> + use<'_> {
+        let datasets = self.datasets.values();
+        datasets.flat_map(|dataset| dataset.sources.origins())
+    }
+
     /// Serves the datasets from the cache of `node`, which lies in `dirs`.
-    pub(super) fn over(self, node: Arc<NodeCache>, dirs: &CacheDirs) -> Served {
+    pub(super) fn over(
+        self,
+        node: Arc<NodeCache>,
+        dirs: &CacheDirs,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Served {
         Served {
+            cluster,
             configured: self,
             node,
             dir: dirs.root.clone(),
@@ -174,7 +189,12 @@ impl Datasets for Served {
                 let message = format!("open the manifest of {version}: {error}");
                 CacheError::new(ErrorKind::Internal, message)
             })?;
-            self.node.attach(shown.manifest, dataset.sources.origins());
+            let origins = dataset.sources.origins().into_iter();
+            let origins = origins.map(|origin| match &self.cluster {
+                Some(cluster) => Peers::before(cluster, origin),
+                None => origin,
+            });
+            self.node.attach(shown.manifest, origins.collect());
             tracing::info!(dataset = %attach.dataset, %version, "attached");
             Ok(Attached {
                 version,

@@ -1,4 +1,6 @@
-//! One cache server and the mounts that read through it.
+//! Cache servers and the mounts that read through them.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -205,4 +207,83 @@ fn the_server_has_metrics_and_health_beside_its_socket() {
         answer.contains("forebay_client_connections 1")
     });
     place.run(&["umount", "mnt"]).is_ok();
+}
+
+/// Two addresses on loopback that nobody listens at.
+fn addresses() -> [String; 2] {
+    let listeners = [(), ()].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+fn origin_bytes(place: &Place) -> u64 {
+    place.status()["origin"]["bytes"].as_u64().unwrap()
+}
+
+fn metrics(place: &Place) -> String {
+    let socket = place.path("run/cache.metrics.sock");
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn two_servers_read_the_origin_once_and_one_goes_on_when_the_other_dies() {
+    let places = [Place::new(), Place::new()];
+    for n in 0..24 {
+        let content = vec![n as u8; 1 << 20];
+        fs::write(places[0].path(&format!("source/f{n}")), content).unwrap();
+    }
+    let all = addresses();
+    let options = |own: &str| {
+        format!(
+            "peer-listen = \"{own}\"\npeer = [\"{}\", \"{}\"]\npeer-insecure = true\n{}",
+            all[0],
+            all[1],
+            of_directory(&places[0])
+        )
+    };
+    let mut servers = Vec::new();
+    for (place, own) in places.iter().zip(&all) {
+        servers.push(Server::start(place, &options(own)));
+    }
+    for place in &places {
+        until("the servers see each other", || {
+            metrics(place).contains("forebay_peer_members 2")
+        });
+        mount(place, "d", &[]).is_ok();
+    }
+    let read = |place: &Place, n: usize| fs::read(place.path(&format!("mnt/f{n}"))).unwrap();
+    for place in &places {
+        for n in 0..20 {
+            assert_eq!(read(place, n), vec![n as u8; 1 << 20]);
+        }
+    }
+    let bytes = origin_bytes(&places[0]) + origin_bytes(&places[1]);
+    assert_eq!(bytes, 20 << 20, "each byte once");
+    // Half of the rest belongs to the one that is gone.
+    servers.remove(1).signal(Signal::KILL);
+    for n in 20..24 {
+        assert_eq!(read(&places[0], n), vec![n as u8; 1 << 20]);
+    }
+    for place in &places {
+        place.run(&["umount", "mnt"]).is_ok();
+    }
+}
+
+#[test]
+fn a_server_of_a_cluster_has_certificates_or_says_that_it_has_none() {
+    let place = Place::new();
+    fs::write(place.path("server.toml"), of_directory(&place)).unwrap();
+    let run = |words: &[&str]| {
+        let words = [&["cache-server", "--config", "server.toml"], words].concat();
+        finish(&mut command(&place, &words))
+    };
+    let listen = "--peer-listen=127.0.0.1:0";
+    run(&[listen]).is_told(2, &["--peer-cert", "--peer-insecure"]);
+    run(&["--peer=a:1"]).is_told(2, &["--peer", "--peer-listen"]);
+    let missing = ["--peer-cert=c", "--peer-key=k", "--peer-ca=missing.pem"];
+    run(&[&[listen][..], &missing].concat()).is_told(2, &["missing.pem", "--peer-ca"]);
 }

@@ -1,0 +1,135 @@
+//! One connection to a peer, from connecting to closing.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use forebay_proto::peer::{FrameError, NEWEST, OLDEST, Reply, Request, read_frame};
+use forebay_proto::wire::DecodeError;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::stats::ClusterStats;
+use super::{ClusterConfig, Security};
+
+/// How long connecting may take, handshakes included.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// A stream of bytes in both directions, with or without TLS.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// Why a peer could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    #[error("connect")]
+    Connect(#[source] io::Error),
+    #[error("it did not answer within {}", humane(*.0))]
+    TimedOut(Duration),
+    #[error("it refuses this member: {message}")]
+    Refused { message: String },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("it answered out of turn")]
+    OutOfTurn,
+    #[error("it has not got the bytes: {message}")]
+    Failed { message: String },
+    #[error("it no longer lives")]
+    Dead,
+}
+
+impl From<DecodeError> for PeerError {
+    fn from(error: DecodeError) -> Self {
+        Self::Frame(error.into())
+    }
+}
+
+fn humane(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+/// Makes connections as this member.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) cluster: String,
+    pub(super) member: String,
+    pub(super) security: Security,
+    pub(super) stats: Arc<ClusterStats>,
+}
+
+impl Connector {
+    pub(super) fn new(config: &ClusterConfig, stats: Arc<ClusterStats>) -> Self {
+        Self {
+            cluster: config.name.clone(),
+            member: config.member.clone(),
+            security: config.security.clone(),
+            stats,
+        }
+    }
+
+    /// Connects to `address` and shakes hands.
+    pub(super) async fn connect(&self, address: &str) -> Result<Connection, PeerError> {
+        let connected = tokio::time::timeout(CONNECT, self.open(address)).await;
+        connected.map_err(|_| PeerError::TimedOut(CONNECT))?
+    }
+
+    async fn open(&self, address: &str) -> Result<Connection, PeerError> {
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(PeerError::Connect)?;
+        stream.set_nodelay(true).map_err(PeerError::Connect)?;
+        let stream: Box<dyn Duplex> = match &self.security {
+            Security::Insecure => Box::new(stream),
+            Security::Mutual(tls) => {
+                let (config, name) = tls.client();
+                let connector = tokio_rustls::TlsConnector::from(config);
+                let stream = connector.connect(name, stream).await;
+                Box::new(stream.map_err(PeerError::Connect)?)
+            }
+        };
+        let mut connection = Connection {
+            stream,
+            buffer: BytesMut::new(),
+        };
+        let hello = Request::Hello {
+            oldest: OLDEST,
+            newest: NEWEST,
+            cluster: self.cluster.clone(),
+            member: self.member.clone(),
+        };
+        connection.send(&hello).await?;
+        match connection.receive().await? {
+            Reply::Welcome { .. } => Ok(connection),
+            Reply::Refused { message } => Err(PeerError::Refused { message }),
+            _ => Err(PeerError::OutOfTurn),
+        }
+    }
+}
+
+/// A connection on which one request is answered at a time.
+pub(super) struct Connection {
+    stream: Box<dyn Duplex>,
+    buffer: BytesMut,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(super) async fn send(&mut self, request: &Request) -> Result<(), PeerError> {
+        let sent = self.stream.write_all(&request.frame()).await;
+        sent.map_err(|error| PeerError::Frame(error.into()))?;
+        let flushed = self.stream.flush().await;
+        flushed.map_err(|error| PeerError::Frame(error.into()))
+    }
+
+    pub(super) async fn receive(&mut self) -> Result<Reply, PeerError> {
+        let (kind, payload) = read_frame(&mut *self.stream, &mut self.buffer).await?;
+        Ok(Reply::decode(kind, payload)?)
+    }
+}

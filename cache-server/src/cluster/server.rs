@@ -1,0 +1,280 @@
+//! This member's bytes for the others.
+
+use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use forebay_core::cache::{Availability, CacheError};
+use forebay_core::{ByteRange, ETag, ErrorKind, chunk};
+use forebay_proto::peer::{
+    FrameError, Header, NEWEST, OLDEST, ReadRequest, Reply, Request, read_frame,
+};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::Duplex;
+use super::stats::ClusterStats;
+use super::{Cluster, Security};
+use crate::dataset::Target;
+use crate::fill::OpenObject;
+use crate::node::NodeCache;
+use crate::origin::Origin;
+
+/// How long a member may take to say hello, TLS included.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Connections at once. A member has up to 64 reads and some idle connections.
+const MOST_CONNECTIONS: usize = 4096;
+
+/// Serves this member's node to the others.
+#[derive(Debug)]
+pub struct PeerServer {
+    cluster: Arc<Cluster>,
+    node: Arc<NodeCache>,
+    /// By identity: those that this member may read, not through the cluster.
+    origins: RwLock<HashMap<String, Arc<dyn Origin>>>,
+    connections: Arc<Semaphore>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("TLS")]
+    Tls(#[source] std::io::Error),
+    #[error("it said no hello in time")]
+    Silent,
+    #[error("it was refused: {reason}")]
+    Refused { reason: String },
+    #[error("it asked out of turn")]
+    OutOfTurn,
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(error: std::io::Error) -> Self {
+        Self::Frame(error.into())
+    }
+}
+
+impl PeerServer {
+    /// Serves `node` to the members of `cluster`.
+    pub fn new(cluster: Arc<Cluster>, node: Arc<NodeCache>) -> Arc<Self> {
+        Arc::new(Self {
+            cluster,
+            node,
+            origins: RwLock::default(),
+            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+        })
+    }
+
+    /// Lets the others read from `origin` through this member.
+    pub fn add_origin(&self, origin: Arc<dyn Origin>) {
+        let mut origins = self.origins.write().unwrap_or_else(PoisonError::into_inner);
+        origins.insert(origin.identity().to_owned(), origin);
+    }
+
+    /// Accepts and serves members until `stop`.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a member could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+                tracing::warn!("too many connections of members");
+                continue;
+            };
+            let (this, stopped) = (Arc::clone(&self), stop.clone());
+            tasks.spawn(async move {
+                let _permit = permit;
+                let from = stream.peer_addr().map(|address| address.to_string());
+                let conversation = this.converse(stream);
+                match stopped.run_until_cancelled(conversation).await {
+                    Some(Err(Broken::Frame(FrameError::Io(_)))) | Some(Ok(())) | None => {}
+                    Some(Err(error)) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(
+                            error,
+                            from = from.unwrap_or_default(),
+                            "disconnected a member"
+                        );
+                    }
+                }
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn converse(&self, stream: TcpStream) -> Result<(), Broken> {
+        stream.set_nodelay(true)?;
+        let mut buffer = BytesMut::new();
+        let shaken = tokio::time::timeout(HANDSHAKE, self.shake_hands(stream, &mut buffer));
+        let mut stream = shaken.await.map_err(|_| Broken::Silent)??;
+        loop {
+            let (kind, payload) = read_frame(&mut *stream, &mut buffer).await?;
+            match Request::decode(kind, &payload).map_err(FrameError::from)? {
+                Request::Hello { .. } => return Err(Broken::OutOfTurn),
+                Request::Ping => {
+                    let draining = *self.cluster.draining.borrow();
+                    send(&mut *stream, &Reply::Pong { draining }).await?;
+                }
+                Request::Read(read) => self.answer(&mut *stream, read).await?,
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        buffer: &mut BytesMut,
+    ) -> Result<Box<dyn Duplex>, Broken> {
+        let mut stream: Box<dyn Duplex> = match &self.cluster.config.security {
+            Security::Insecure => Box::new(stream),
+            Security::Mutual(tls) => {
+                let acceptor = tokio_rustls::TlsAcceptor::from(tls.server());
+                Box::new(acceptor.accept(stream).await.map_err(Broken::Tls)?)
+            }
+        };
+        let (kind, payload) = read_frame(&mut *stream, buffer).await?;
+        let Request::Hello {
+            oldest,
+            newest,
+            cluster,
+            ..
+        } = Request::decode(kind, &payload).map_err(FrameError::from)?
+        else {
+            return Err(Broken::OutOfTurn);
+        };
+        let own = &self.cluster.config.name;
+        let version = newest.min(NEWEST);
+        let reason = if cluster != *own {
+            format!("it is of the cluster {cluster:?}, this is {own:?}")
+        } else if version < oldest.max(OLDEST) {
+            format!("it speaks versions {oldest} to {newest}, this one {OLDEST} to {NEWEST}")
+        } else {
+            send(&mut *stream, &Reply::Welcome { version }).await?;
+            return Ok(stream);
+        };
+        let message = reason.clone();
+        send(&mut *stream, &Reply::Refused { message }).await?;
+        Err(Broken::Refused { reason })
+    }
+
+    async fn answer(&self, stream: &mut dyn Duplex, read: ReadRequest) -> Result<(), Broken> {
+        let (range, present_only) = (read.range, read.present_only);
+        let object = match self.object(read) {
+            Ok(object) => object,
+            Err(error) => return fail(stream, &error).await,
+        };
+        if present_only && object.lease.first_absent(range).is_some() {
+            let error = CacheError::new(ErrorKind::NotFound, "the bytes are not here");
+            return fail(stream, &error).await;
+        }
+        send(stream, &Reply::Began).await?;
+        // One fetch for all of it; below, each chunk is waited for as it arrives.
+        let (fills, whole) = (Arc::clone(self.node.fills()), Arc::clone(&object));
+        let _fetching = AbortOnDrop(tokio::spawn(async move {
+            let _ = fills.ensure(&whole, range).await;
+        }));
+        for index in chunk::covering(range) {
+            let chunk = chunk::range(index, object.target.size);
+            let piece = ByteRange::new(
+                chunk.start().max(range.start()),
+                chunk.end().min(range.end()),
+            );
+            match self.node.fills().ensure(&object, piece).await {
+                Ok(found) => {
+                    let Some(frame) = data_frame(found, piece).await else {
+                        let message = "the cached bytes cannot be read";
+                        return fail(stream, &CacheError::new(ErrorKind::Corrupt, message)).await;
+                    };
+                    stream.write_all(&frame).await?;
+                    let sent = frame.len() - Header::LEN;
+                    ClusterStats::add(&self.cluster.stats.sent_bytes, sent);
+                }
+                Err(error) => return fail(stream, &error).await,
+            }
+        }
+        send(stream, &Reply::End).await
+    }
+
+    /// The object that is asked for, to be filled from the origin and not from a member:
+    /// a question is never passed on.
+    fn object(&self, read: ReadRequest) -> Result<Arc<OpenObject>, CacheError> {
+        let origin = {
+            let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+            origins.get(&read.origin).cloned()
+        };
+        let origin = origin.ok_or_else(|| {
+            let message = format!("{} is not configured here", read.origin);
+            CacheError::new(ErrorKind::NotFound, message)
+        })?;
+        if read.range.end() > read.size || read.range.is_empty() {
+            let message = format!("bytes {} of an object of {}", read.range, read.size);
+            return Err(CacheError::new(ErrorKind::InvalidInput, message));
+        }
+        let target = Target::new(origin, read.key.into(), ETag::new(read.etag), read.size);
+        Ok(self.node.open_target(target))
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        // What was begun goes on for others; this only gives up waiting for it.
+        self.0.abort();
+    }
+}
+
+/// The frame that carries `range`; `None` if the cached file cannot be read.
+async fn data_frame(found: Availability, range: ByteRange) -> Option<Vec<u8>> {
+    let len = usize::try_from(range.len()).ok()?;
+    let mut frame = vec![0; Header::LEN + len];
+    match found {
+        Availability::Inline(bytes) if bytes.len() == len => {
+            frame[Header::LEN..].copy_from_slice(&bytes);
+        }
+        Availability::Inline(_) => return None,
+        Availability::Backed(backing) => {
+            let read = move || {
+                let at = backing.offset + range.start();
+                let read = backing.file.read_exact_at(&mut frame[Header::LEN..], at);
+                read.ok().map(|()| frame)
+            };
+            frame = tokio::task::spawn_blocking(read).await.ok()??;
+        }
+    }
+    let header = Header::of_data(&frame[Header::LEN..]).encode();
+    frame[..Header::LEN].copy_from_slice(&header);
+    Some(frame)
+}
+
+async fn send(stream: &mut dyn Duplex, reply: &Reply) -> Result<(), Broken> {
+    stream.write_all(&reply.frame()).await?;
+    Ok(stream.flush().await?)
+}
+
+async fn fail(stream: &mut dyn Duplex, error: &CacheError) -> Result<(), Broken> {
+    let reply = Reply::Failed {
+        kind: error.kind,
+        message: error.to_string(),
+    };
+    send(stream, &reply).await
+}
