@@ -2,8 +2,6 @@
 //!
 //! A test of its own, because the limit is that of the process.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use bytes::Bytes;
 use forebay_cache_server::store::{Store, StoreConfig, TierConfig, TierKind};
 use forebay_core::{ETag, ObjectId};

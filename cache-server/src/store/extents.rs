@@ -154,7 +154,7 @@ mod tests {
     const LAST: usize = 255;
 
     static BYTES: LazyLock<Vec<u8>> =
-        LazyLock::new(|| (CHUNK_SIZE..SIZE).map(|at| (at * 7 >> 5) as u8).collect());
+        LazyLock::new(|| (CHUNK_SIZE..SIZE).map(|at| ((at * 7) >> 5) as u8).collect());
 
     fn extent(first: usize, last: usize, verified: bool) -> Extent {
         let at = |page: usize| CHUNK_SIZE + page as u64 * PAGE_SIZE;

@@ -26,8 +26,8 @@ impl Pages {
         let index = range.start() / CHUNK_SIZE;
         let whole = chunk::range(index, size);
         let to_the_end = range.end() == whole.end();
-        let is_paged =
-            range.start() % PAGE_SIZE == 0 && (to_the_end || range.end() % PAGE_SIZE == 0);
+        let is_paged = range.start().is_multiple_of(PAGE_SIZE)
+            && (to_the_end || range.end().is_multiple_of(PAGE_SIZE));
         if range.is_empty() || range.end() > whole.end() || !is_paged {
             return None;
         }

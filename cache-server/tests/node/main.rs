@@ -1,5 +1,7 @@
 //! The node's cache over a scripted origin: what readers get, and what the origin is asked.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -54,7 +54,7 @@ pub(super) async fn start(
 #[derive(Debug)]
 pub(super) enum Heir {
     /// The cache is to be in this process.
-    Embedded(embedded::Prepared),
+    Embedded(Box<embedded::Prepared>),
     /// It is in a process of its own, which goes on.
     Remote(Remote),
 }
@@ -73,7 +73,7 @@ impl Heir {
             }
             None => {
                 let prepared = Embedded::prepare(config, &legacy.versions).await?;
-                Ok(Self::Embedded(prepared))
+                Ok(Self::Embedded(Box::new(prepared)))
             }
         }
     }

@@ -12,7 +12,7 @@ fn whole(index: u64, crc: u32) -> Piece {
 /// The bytes of every object here, as far as they go.
 fn bytes(range: ByteRange) -> Vec<u8> {
     (range.start()..range.end())
-        .map(|at| (at * 7 >> 5) as u8)
+        .map(|at| ((at * 7) >> 5) as u8)
         .collect()
 }
 
