@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn checksums_join_like_their_bytes() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000_u32).map(|n| ((n * 31) >> 3) as u8).collect();
         for cut in [0, 1, 4096, 4999, 5000] {
             let (first, second) = bytes.split_at(cut);
             let joined = crc32c_joined(crc32c(first), crc32c(second), second.len() as u64);
