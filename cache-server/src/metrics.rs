@@ -27,7 +27,7 @@ impl Measured for NodeCache {
         let store = self.store().stats();
         let usage = self.usage();
         let prefetch = self.prefetch();
-        vec![
+        let mut readings = vec![
             Reading::plain(&metric::FILL_FLIGHTS, fill.flights),
             Reading::plain(&metric::FILL_JOINED, fill.joined),
             Reading::plain(&metric::FILL_FAILED, fill.failed),
@@ -51,7 +51,21 @@ impl Measured for NodeCache {
             Reading::plain(&metric::CACHE_EVICTED_BYTES, store.evicted_bytes),
             Reading::plain(&metric::CACHE_CORRUPT_CHUNKS, store.corrupt_chunks),
             Reading::plain(&metric::CACHE_TORN_CHUNKS, store.torn_chunks),
+            Reading::plain(&metric::CACHE_SCRUBBED, store.scrubbed_bytes),
+            Reading::plain(&metric::CACHE_SCRUB_PASSES, store.scrub_passes),
             Reading::plain(&metric::CACHE_FULL_WRITES, store.full_writes),
-        ]
+        ];
+        let damage = [
+            ("checksum", store.wrong_checksums),
+            ("unreadable", store.unreadable),
+            ("missing", store.missing_files),
+            ("length", store.wrong_lengths),
+            ("changed", store.changed_files),
+            ("record", store.damaged_records),
+        ];
+        let damage =
+            damage.map(|(cause, count)| Reading::labelled(&metric::CACHE_DAMAGE, cause, count));
+        readings.extend(damage);
+        readings
     }
 }

@@ -57,7 +57,9 @@ mod object;
 mod pack;
 mod pages;
 mod room;
+mod scrub;
 mod stats;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod tier;
@@ -73,6 +75,7 @@ use index::Index;
 use journal::BootId;
 use object::{Object, Place};
 use pack::{Pack, PackIndex, PackedLease};
+use scrub::{Pace, Scrubber};
 use stats::{Counters, add};
 use tier::{NewBytes, Refusal, Tier};
 
@@ -81,6 +84,8 @@ pub struct Store {
     shared: Arc<Shared>,
     // None once the store is closed.
     flusher: Mutex<Option<Flusher>>,
+    // None without a rate, too.
+    scrubber: Mutex<Option<Scrubber>>,
 }
 
 /// What the flusher shares with the store.
@@ -150,9 +155,14 @@ impl Store {
         });
         let flusher = Flusher::start(Arc::clone(&shared), config.flush_interval)
             .map_err(|error| StoreError::from_io(&first_dir, "start the flusher", error))?;
+        let scrubber = (config.scrub_rate > 0)
+            .then(|| Scrubber::start(Arc::clone(&shared), config.scrub_rate))
+            .transpose()
+            .map_err(|error| StoreError::from_io(&first_dir, "start the scrub", error))?;
         Ok(Arc::new(Self {
             shared,
             flusher: Mutex::new(Some(flusher)),
+            scrubber: Mutex::new(scrubber),
         }))
     }
 
@@ -208,6 +218,12 @@ impl Store {
         self.shared.flush()
     }
 
+    /// Compares everything that is here with its checksums, as fast as it can be read;
+    /// what is wrong is dropped and counted. Blocks.
+    pub fn scrub(&self) {
+        self.shared.scrub(&Pace::default());
+    }
+
     /// Flushes, stops the flusher and gives the directories back. Leases stay valid for
     /// reading; every later write is refused. Blocks; may be called more than once.
     pub fn close(&self) {
@@ -215,6 +231,10 @@ impl Store {
         let Some(flusher) = flusher.take() else {
             return;
         };
+        let mut scrubber = self.scrubber.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scrubber) = scrubber.take() {
+            scrubber.stop();
+        }
         *self
             .shared
             .closed

@@ -97,6 +97,8 @@ pub struct CacheConfig {
     pub policy: Policy,
     /// The budget of prefetch; `None` depends on the memory.
     pub prefetch_budget: Option<Size>,
+    /// Bytes a second that are compared with their checksums; 0 for none.
+    pub scrub_rate: Size,
 }
 
 impl CacheConfig {
@@ -347,6 +349,7 @@ impl MountConfig {
                 },
                 policy: sure(said.policy),
                 prefetch_budget: said.prefetch_budget,
+                scrub_rate: sure(said.scrub_rate),
             },
             tree: TreeConfig {
                 uid: said.uid,
@@ -387,6 +390,7 @@ impl MountConfig {
             "memory-size": self.cache.memory.size,
             "policy": self.cache.policy,
             "prefetch-budget": self.cache.prefetch_budget,
+            "scrub-rate": self.cache.scrub_rate,
             "uid": self.tree.uid,
             "gid": self.tree.gid,
             "file-mode": Mode(self.tree.file_mode),
@@ -420,6 +424,7 @@ fn server_use(server: &ServerAddr, said: &MountOptions, named: bool) -> Result<S
         ("memory-size", said.memory_size.is_some()),
         ("policy", said.policy.is_some()),
         ("prefetch-budget", said.prefetch_budget.is_some()),
+        ("scrub-rate", said.scrub_rate.is_some()),
     ];
     if let Some((key, _)) = of_server.into_iter().find(|(_, is_said)| *is_said) {
         return Err(Error::OfServer { key });

@@ -32,6 +32,7 @@ pub(crate) async fn start(
         .map(|tier| TierConfig::new(TierKind::Memory, &tier.dir, tier.quota));
     let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
     config.policy = cache.policy.into();
+    config.scrub_rate = cache.scrub_rate.0;
     let store = off_runtime(move || Store::open(config)).await??;
     let fill = FillConfig {
         origin_timeout: origin.timeout,

@@ -179,6 +179,19 @@ pub struct MountOptions {
     )]
     #[arg(value_parser = value::prefetch_budget)]
     pub prefetch_budget: Option<Size>,
+    /// How many bytes a second of the cache are compared with their checksums in the
+    /// background; 0 for none.
+    ///
+    /// What is wrong is dropped, counted, and fetched again by the next reader. The cache
+    /// is gone through once, then again an hour after the end. Bytes are compared before
+    /// their first use in any case.
+    #[arg(
+        long,
+        env = "FOREBAY_SCRUB_RATE",
+        value_name = "SIZE",
+        help_heading = "Cache"
+    )]
+    pub scrub_rate: Option<Size>,
 
     /// The owner of every file, as a number; by default the user who mounts.
     #[arg(long, env = "FOREBAY_UID", value_name = "UID", help_heading = "Tree")]
@@ -302,6 +315,8 @@ impl OptionTable for MountOptions {
         ("memory-size", "1GiB"),
         // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
         ("policy", "s3-fifo"),
+        // A terabyte in 18 hours, for a hundredth of what a disk can read.
+        ("scrub-rate", "16MiB"),
         ("file-mode", "0444"),
         ("dir-mode", "0555"),
         ("allow-other", "false"),
@@ -364,6 +379,7 @@ impl OptionTable for MountOptions {
             memory_size,
             policy,
             prefetch_budget,
+            scrub_rate,
             uid,
             gid,
             file_mode,

@@ -120,6 +120,9 @@ metrics! {
     CACHE_EVICTED_BYTES = Counter "forebay_cache_evicted_bytes" [] "Bytes evicted to make room";
     CACHE_CORRUPT_CHUNKS = Counter "forebay_cache_corrupt_chunks" [] "Cached chunks found wrong and dropped, never served";
     CACHE_TORN_CHUNKS = Counter "forebay_cache_torn_chunks" [] "Cached chunks dropped at recovery because a file or record was incomplete";
+    CACHE_DAMAGE = Counter "forebay_cache_damage" ["cause"] "What was found wrong with the cache: pieces with a wrong checksum (checksum), pieces and files that cannot be read (unreadable), files that are gone (missing), of another length (length) or written to by others (changed), and records of the index that make no sense (record)";
+    CACHE_SCRUBBED = Counter "forebay_cache_scrubbed_bytes" [] "Cached bytes that were compared with their checksums in the background";
+    CACHE_SCRUB_PASSES = Counter "forebay_cache_scrub_passes" [] "Times that all of the cache was compared";
     CACHE_FULL_WRITES = Counter "forebay_cache_full_writes" [] "Chunks that no tier had room for";
     PEER_MEMBERS = Gauge "forebay_peer_members" [] "Members of the cluster that live, this one included";
     PEER_RECEIVED_BYTES = Counter "forebay_peer_received_bytes" [] "Bytes of objects received from other members";

@@ -75,13 +75,16 @@ pub struct StoreConfig {
     /// fetching that much again. A killed process loses nothing, since the kernel still
     /// has what it wrote.
     pub flush_interval: Duration,
+    /// Bytes a second that are read and compared with their checksums in the background;
+    /// 0 for none.
+    pub scrub_rate: u64,
     /// Objects of fewer bytes are packed, many in one file; at most a chunk. 0 packs
     /// none.
     pub pack_below: u64,
 }
 
 impl StoreConfig {
-    /// A store of `tiers` with the defaults: S3-FIFO, a flush every 30 seconds.
+    /// A store of `tiers` with the defaults: S3-FIFO, a flush every 30 seconds, a scrub at 16 MiB a second.
     pub fn new(tiers: Vec<TierConfig>) -> Self {
         Self {
             tiers,
@@ -89,6 +92,8 @@ impl StoreConfig {
             // What the kernel gives dirty pages by itself (vm.dirty_expire_centisecs): a
             // shorter time makes the disk write while the origin is being read.
             flush_interval: Duration::from_secs(30),
+            // A terabyte in 18 hours, for a hundredth of what a disk can read.
+            scrub_rate: 16 << 20,
             pack_below: CHUNK_SIZE,
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use bytes::Bytes;
+use forebay_core::chunk::PAGE_SIZE;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -76,6 +77,40 @@ pub(super) fn write_all(file: &File, pieces: &[Bytes], mut offset: u64) -> io::R
 pub(super) fn read(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; len as usize];
     file.read_exact_at(&mut buffer, offset)?;
+    Ok(buffer)
+}
+
+/// Opens a data file for reading past the page cache.
+pub(super) fn open_direct(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECT;
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+}
+
+/// Reads exactly `len` bytes from `offset` on, a multiple of the page size, of a file that
+/// [`open_direct`] has opened.
+pub(super) fn read_direct(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    const PAGE: usize = PAGE_SIZE as usize;
+    let len = len as usize;
+    let padded = len.next_multiple_of(PAGE);
+    let mut buffer = vec![0; padded + PAGE];
+    // The kernel wants page-aligned memory.
+    let skipped = buffer.as_ptr().align_offset(PAGE).min(PAGE);
+    let mut filled = 0;
+    while filled < len {
+        let free = &mut buffer[skipped + filled..skipped + padded];
+        match file.read_at(free, offset + filled as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.copy_within(skipped..skipped + len, 0);
+    buffer.truncate(len);
     Ok(buffer)
 }
 

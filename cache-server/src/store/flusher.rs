@@ -1,25 +1,20 @@
 //! The thread that makes written chunks durable now and then.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tracing::{error, warn};
 
 use super::Shared;
+use super::stop::Stop;
 
 /// The thread, until it is stopped.
 #[derive(Debug)]
 pub(super) struct Flusher {
     stop: Arc<Stop>,
     thread: JoinHandle<()>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    requested: Mutex<bool>,
-    changed: Condvar,
 }
 
 impl Flusher {
@@ -44,27 +39,9 @@ impl Flusher {
 
     /// Ends the thread after the flush that it may be at.
     pub(super) fn stop(self) {
-        *self
-            .stop
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.changed.notify_all();
+        self.stop.request();
         if self.thread.join().is_err() {
             error!("the flusher of the cache has panicked");
         }
-    }
-}
-
-impl Stop {
-    fn requested_within(&self, interval: Duration) -> bool {
-        let requested = self
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .changed
-            .wait_timeout_while(requested, interval, |requested| !*requested);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -26,6 +26,7 @@ mod model;
 mod others;
 mod packs;
 mod room;
+mod scrub;
 mod stress;
 
 /// A boot that is not this one.
@@ -46,6 +47,7 @@ fn config(dir: &Path) -> StoreConfig {
     };
     StoreConfig {
         flush_interval: Duration::from_secs(3600),
+        scrub_rate: 0,
         ..StoreConfig::new(vec![tier])
     }
 }

@@ -31,6 +31,7 @@ mod flush;
 mod packs;
 mod reclaim;
 mod recover;
+mod scrub;
 
 pub(super) use fill::{NewBytes, Refusal};
 

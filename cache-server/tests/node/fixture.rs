@@ -89,7 +89,22 @@ impl Node {
 
     /// Stops the node in order and starts it again over the same directory.
     pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.open_again();
+    }
+
+    /// The directory of its tier.
+    pub(crate) fn tier(&self) -> PathBuf {
+        self.dir.path().join("tier")
+    }
+
+    /// Stops the node in order.
+    pub(crate) async fn stop(&self) {
         self.cache.shutdown().await;
+    }
+
+    /// Starts the node, which was stopped, over the same directory.
+    pub(crate) fn open_again(&mut self) {
         let (dir, quota) = (self.dir.path(), self.quota);
         self.cache = open(dir, quota, &self.config, &self.manifest, &self.origin);
     }

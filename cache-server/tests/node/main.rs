@@ -15,6 +15,7 @@ use forebay_core::{ByteRange, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 mod conformance;
+mod corruption;
 mod fixture;
 mod random_reads;
 mod separate;

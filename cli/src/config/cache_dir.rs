@@ -343,6 +343,7 @@ mod tests {
             },
             policy: Policy::Lru,
             prefetch_budget: None,
+            scrub_rate: Size(0),
         }
     }
 

@@ -102,6 +102,19 @@ pub struct ServerOptions {
     )]
     #[arg(value_parser = value::prefetch_budget)]
     pub prefetch_budget: Option<Size>,
+    /// How many bytes a second of the cache are compared with their checksums in the
+    /// background; 0 for none.
+    ///
+    /// What is wrong is dropped, counted, and fetched again by the next reader. The cache
+    /// is gone through once, then again an hour after the end. Bytes are compared before
+    /// their first use in any case.
+    #[arg(
+        long,
+        env = "FOREBAY_SCRUB_RATE",
+        value_name = "SIZE",
+        help_heading = "Cache"
+    )]
+    pub scrub_rate: Option<Size>,
 
     /// The address (host:port) at which this server talks to the others of its cluster; without
     /// it, it is alone.
@@ -251,6 +264,7 @@ impl OptionTable for ServerOptions {
         ("memory-size", "1GiB"),
         // Scan-resistant: one pass over a dataset larger than the cache does not flush it.
         ("policy", "s3-fifo"),
+        ("scrub-rate", "16MiB"),
         ("cluster-name", "forebay"),
         // The origin has a copy of all of it.
         ("replicas", "1"),
@@ -313,6 +327,7 @@ impl OptionTable for ServerOptions {
             memory_size,
             policy,
             prefetch_budget,
+            scrub_rate,
             peer_listen,
             peer_address,
             peer,

@@ -47,6 +47,7 @@ fn a_value_that_cannot_be_used() {
     run("--version", "xyz").is_told(2, &["--version", "hexadecimal"]);
     run("--include", "a{").is_told(2, &["--include", "glob"]);
     run("--policy", "fifo").is_told(2, &["--policy", "s3-fifo"]);
+    run("--scrub-rate", "fast").is_told(2, &["fast", "--scrub-rate", "100GiB"]);
     run("--prefetch-budget", "1MiB").is_told(2, &["--prefetch-budget", "8MiB or more"]);
 }
 

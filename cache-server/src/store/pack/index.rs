@@ -93,6 +93,23 @@ impl PackIndex {
         packs.remove(&key)
     }
 
+    /// The objects in the packs of `tier`, a shard at a time: what comes and goes meanwhile
+    /// may be missing or listed.
+    pub(in crate::store) fn entries_in(
+        &self,
+        tier: u8,
+    ) -> impl Iterator<Item = (Arc<Pack>, Entry)> + '_ {
+        self.shards.iter().flat_map(move |shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries: Vec<Entry> = shard.entries().copied().collect();
+            drop(shard);
+            let placed = entries
+                .into_iter()
+                .filter_map(|entry| Some((self.pack(entry.pack)?, entry)));
+            placed.filter(move |(pack, _)| pack.tier == tier)
+        })
+    }
+
     fn is_known(&self, key: u32) -> bool {
         let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
         packs.contains_key(&key)

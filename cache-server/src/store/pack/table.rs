@@ -83,6 +83,10 @@ impl Table {
         Some(&self.slots[found])
     }
 
+    pub(in crate::store) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter(|entry| !entry.is_free())
+    }
+
     pub(in crate::store) fn get_mut(&mut self, id: ObjectId) -> Option<&mut Entry> {
         let found = self.find(id).ok()?;
         Some(&mut self.slots[found])

@@ -24,7 +24,8 @@ use crate::store::journal::Record;
 use crate::store::object::{Object, Place, Slot};
 use crate::store::stats::{Damage, add};
 
-const HELD: [ChunkState; 2] = [ChunkState::Unverified, ChunkState::Present];
+/// The states of what is here.
+pub(super) const HELD: [ChunkState; 2] = [ChunkState::Unverified, ChunkState::Present];
 
 /// A file that was looked at.
 pub(super) struct Checked {
@@ -71,7 +72,7 @@ impl Tier {
     }
 
     /// Compares a piece with its checksum; what is wrong and in one of `states` goes.
-    fn compare(&self, object: &Arc<Object>, piece: Piece, states: &[ChunkState]) {
+    pub(super) fn compare(&self, object: &Arc<Object>, piece: Piece, states: &[ChunkState]) {
         let range = piece.pages.range(piece.index, object.size());
         let read = self
             .checked_file(object)
