@@ -3,12 +3,12 @@
 //! Whatever is fetched before somebody waits for it (windows of sequential readers,
 //! neighbours, plans, warm-ups) passes through one [`Prefetch`] for the whole node:
 //!
-//! - the [`Budget`](budget::Budget) bounds the bytes that are asked for and not yet here.
+//! - the [`Budget`] bounds the bytes that are asked for and not yet here.
 //!   Advice that does not fit is refused, and its giver comes again;
-//! - the [`Gate`](gate::Gate) bounds the origin reads at once. It grows while throughput
+//! - the [`Gate`] bounds the origin reads at once. It grows while throughput
 //!   grows, shrinks when the origin asks to slow down, and leaves to prefetch only what
 //!   readers that wait do not use;
-//! - [`Pressure`](pressure::Pressure) closes the gate while memory is short: prefetch is
+//! - [`Pressure`] closes the gate while memory is short: prefetch is
 //!   what a node can do without.
 //!
 //! Readers that wait never come here: a fill on demand takes no permit of these.

@@ -69,7 +69,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Broken`]; a handshake or note beyond the
-    /// [`limits`](crate::limits) is refused.
+    /// [`crate::limits`] is refused.
     pub fn store(
         &self,
         name: &Name,
