@@ -104,7 +104,7 @@ impl Victim {
                 file.write_all_at(&bytes, at).unwrap();
             }
             Harm::Cut => {
-                let between = at % RECORD == 0 && at + 1 < end;
+                let between = at.is_multiple_of(RECORD) && at + 1 < end;
                 file.set_len(at + u64::from(between)).unwrap();
             }
             Harm::Lengthen => file.set_len(end + 1 + dice.below(1000)).unwrap(),
@@ -185,7 +185,7 @@ async fn no_random_corruption_is_served_and_each_is_counted() {
                 _ => 3_000 + number * 7_001,
             };
             // Never zero, so that a hole cannot pass for data.
-            let bytes = (0..size).map(|at| (at * (number + 3) >> 4) as u8 | 1);
+            let bytes = (0..size).map(|at| ((at * (number + 3)) >> 4) as u8 | 1);
             (name.as_str(), bytes.collect())
         })
         .collect();
