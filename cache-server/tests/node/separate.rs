@@ -264,9 +264,8 @@ async fn leases_of_a_client_that_dies_end_after_the_grace_time() {
         server.local.stats().connections() == 0
     })
     .await;
-    assert_eq!(server.local.stats().leases(), 1, "kept for the grace time");
     until("the lease ends", || server.local.stats().leases() == 0).await;
-    assert!(died.elapsed() >= GRACE);
+    assert!(died.elapsed() >= GRACE, "kept for the grace time");
 }
 
 #[tokio::test]
