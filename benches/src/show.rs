@@ -10,6 +10,7 @@ use crate::{machine, panic_words};
 
 pub mod local_speed;
 pub mod read_path;
+pub mod survive;
 
 /// How a list is run, where its items have a choice.
 #[derive(Clone, Copy, Debug)]

@@ -48,6 +48,9 @@ use legacy::Legacy;
 /// How long calls under way on the sockets may take when the process ends.
 const SOCKET_DRAIN: Duration = Duration::from_secs(5);
 
+/// What a reply may take beside a wait for the origin, which the cache ends by itself.
+const BEYOND_THE_ORIGIN: Duration = Duration::from_secs(10);
+
 /// Set by tests: the mount is made as on a kernel that cannot repeat requests.
 const WITHOUT_RESEND: &str = "FOREBAY_TEST_WITHOUT_RESEND";
 
@@ -339,6 +342,7 @@ fn mount_options(config: &MountConfig) -> MountOptions {
         read_ahead_kb: u32::try_from(tree.read_ahead.0 / 1024).unwrap_or(u32::MAX),
         open_mode: tree.open_mode.into(),
         prefetch_budget: config.cache.prefetch_bytes(),
+        reply_timeout: config.origin_timeout + BEYOND_THE_ORIGIN,
         resend: std::env::var_os(WITHOUT_RESEND).is_none(),
         ..defaults
     }

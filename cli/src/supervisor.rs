@@ -91,6 +91,7 @@ pub(crate) async fn run(config: &MountConfig, watcher: &dyn Watcher) -> Result<i
         signals,
         signalled: 0,
         ready_since: None,
+        unserved_since: None,
         restart_at: None,
         restarts: Restarts::default(),
         course: Course::default(),
@@ -117,6 +118,8 @@ struct Supervisor<'a> {
     /// How many signals have come.
     signalled: u32,
     ready_since: Option<Instant>,
+    /// Since when nobody serves the mount.
+    unserved_since: Option<Instant>,
     restart_at: Option<Instant>,
     restarts: Restarts,
     course: Course,
@@ -203,6 +206,7 @@ impl Supervisor<'_> {
             }),
             Report::Ready { line } => {
                 self.ready_since = Some(Instant::now());
+                self.unserved_since = None;
                 self.watcher.listed();
                 if client.start() == Start::First {
                     self.watcher.ready(line)
@@ -272,6 +276,7 @@ impl Supervisor<'_> {
             return Step::Break(Err(Failure::new(Exit::Mount, text).next("mount it again")));
         }
         let now = Instant::now();
+        self.unserved_since.get_or_insert(now);
         let served = self.ready_since.take().map(|since| since.elapsed());
         let was_loop = self.restarts.is_loop();
         let wait = self.restarts.died(now, served.unwrap_or_default());
@@ -326,6 +331,13 @@ impl Supervisor<'_> {
         }
         if let Some(handover) = &mut self.handover {
             handover.check_time();
+        }
+        let unserved = self.unserved_since.map(|since| since.elapsed());
+        if self.client.is_none()
+            && unserved.is_some_and(|unserved| unserved >= self.config.origin_timeout)
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.refuse_waiting();
         }
         let is_served = self.client.as_ref().is_some_and(Client::is_ready);
         if self.keeper.is_none() && is_served && self.is_mounted() {

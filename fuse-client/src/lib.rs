@@ -36,6 +36,7 @@ pub use open_mode::{Chosen, OpenMode, OpenModeChoice};
 pub use options::MountOptions;
 pub use plan::{Order as PlanOrder, PlanError, Ranks, Sampler, Spec as PlanSpec};
 pub use session::{
-    Mount, MountEntry, MountError, Place, Refreshed, Unmount, mount_at, preflight, unmount,
+    Mount, MountEntry, MountError, Place, Refreshed, Unmount, mount_at, preflight, refuse_waiting,
+    unmount,
 };
 pub use stats::{FuseSnapshot, FuseStats};

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::thread;
+use std::time::Duration;
 
 use crate::open_mode::OpenModeChoice;
 
@@ -36,6 +37,10 @@ pub struct MountOptions {
     /// Bytes that the cache fetches ahead of readers at most; 0 for no prefetch of
     /// neighbours and plans. Default: 256 MiB.
     pub prefetch_budget: u64,
+    /// How long a reply may take that must be waited for; it is an error then. Longer than
+    /// the cache waits for its origin, so that the cache can say what it waited for.
+    /// Default: 70 s.
+    pub reply_timeout: Duration,
     /// Whether the kernel repeats requests in flight for a process that takes the mount
     /// over, where it can (Linux 6.9). Otherwise they fail with ECONNABORTED. Default: yes.
     pub resend: bool,
@@ -49,6 +54,9 @@ const READ_AHEAD_KB: u32 = 1024;
 /// The kernel's 12 would let few readers fill the queue: with 64 requests of 1 MiB, as
 /// much waits for the origin as the cache can fetch at once.
 const MAX_BACKGROUND: u16 = 64;
+
+/// The default of the cache's own wait for an origin, and some more.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// More threads than this only take turns on the device's one queue.
 const MOST_THREADS: usize = 8;
@@ -68,6 +76,7 @@ impl Default for MountOptions {
             open_mode: OpenModeChoice::Auto,
             max_background: MAX_BACKGROUND,
             prefetch_budget: 256 << 20,
+            reply_timeout: REPLY_TIMEOUT,
             resend: true,
         }
     }

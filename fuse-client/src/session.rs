@@ -45,6 +45,7 @@ mod notification;
 mod preflight;
 mod readahead;
 mod unmount;
+mod unserved;
 
 use connection::Connection;
 use kernel_cache::KernelCache;
@@ -53,6 +54,7 @@ pub use error::MountError;
 pub use mountinfo::{MountEntry, mount_at};
 pub use preflight::check as preflight;
 pub use unmount::{Unmount, unmount};
+pub use unserved::refuse_waiting;
 
 /// How long waiting reads may take to be answered once they are told to stop: they need
 /// only to be scheduled.
@@ -193,7 +195,7 @@ impl Mount {
             runtime.clone(),
             stopping.clone(),
             waits.clone(),
-            options.max_background,
+            options,
         );
         let failed = |source| serving(&place.mountpoint, source);
         let (connection, session) = connect(server).map_err(failed)?;

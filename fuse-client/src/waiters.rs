@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::fs::error::FsError;
@@ -51,17 +51,28 @@ impl Requester {
     }
 }
 
+/// What ends a wait, beside what is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    /// Cancelled when the mount is taken away.
+    pub(crate) stopping: CancellationToken,
+    /// No reply takes longer. The cache has deadlines of its own, and words for what it
+    /// waited for: this one is for what they do not cover.
+    pub(crate) limit: Duration,
+}
+
 /// Waits for `work`, on behalf of `requester`.
 ///
 /// # Errors
 /// What `work` ends in; [`FsError::ReaderKilled`] soon after the requester is killed;
-/// [`FsError::Stopping`] at once when `stopping` is cancelled. In both cases `work` is
-/// dropped.
+/// [`FsError::Stopping`] at once when the mount is taken away; [`FsError::TimedOut`] when
+/// patience ends. In all but the first case `work` is dropped.
 pub(crate) async fn wait_for<T>(
     work: impl Future<Output = Result<T, FsError>>,
     requester: Requester,
-    stopping: &CancellationToken,
+    patience: &Patience,
 ) -> Result<T, FsError> {
+    let deadline = Instant::now() + patience.limit;
     let mut work = pin!(work);
     let mut looks = interval_at(Instant::now() + LOOK, LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,7 +80,11 @@ pub(crate) async fn wait_for<T>(
         tokio::select! {
             biased;
             result = &mut work => return result,
-            () = stopping.cancelled() => return Err(FsError::Stopping),
+            () = patience.stopping.cancelled() => return Err(FsError::Stopping),
+            () = sleep_until(deadline) => {
+                let after = patience.limit;
+                return Err(FsError::TimedOut { after });
+            }
             _ = looks.tick() => {
                 if requester.is_dying() {
                     return Err(FsError::ReaderKilled);
@@ -95,6 +110,13 @@ fn is_being_killed(status: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn patience() -> Patience {
+        Patience {
+            stopping: CancellationToken::new(),
+            limit: Duration::from_secs(70),
+        }
+    }
 
     async fn never() -> Result<(), FsError> {
         std::future::pending().await
@@ -128,29 +150,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_gone_is_answered_at_the_first_look() {
         let start = Instant::now();
-        let stopping = CancellationToken::new();
-        let result = wait_for(never(), Requester::new(1 << 30), &stopping).await;
+        let result = wait_for(never(), Requester::new(1 << 30), &patience()).await;
         assert!(matches!(result, Err(FsError::ReaderKilled)));
         assert_eq!(start.elapsed(), LOOK);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_answers_at_once() {
-        let stopping = CancellationToken::new();
-        stopping.cancel();
+        let patience = patience();
+        patience.stopping.cancel();
         let start = Instant::now();
-        let result = wait_for(never(), Requester::new(0), &stopping).await;
+        let result = wait_for(never(), Requester::new(0), &patience).await;
         assert!(matches!(result, Err(FsError::Stopping)));
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let start = Instant::now();
+        let result = wait_for(never(), Requester::new(0), &patience()).await;
+        assert!(matches!(result, Err(FsError::TimedOut { .. })));
+        assert_eq!(start.elapsed(), patience().limit);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_there_wins_over_a_stop() {
-        let stopping = CancellationToken::new();
-        stopping.cancel();
+        let patience = patience();
+        patience.stopping.cancel();
         let work = async { Ok(7) };
         assert_eq!(
-            wait_for(work, Requester::new(0), &stopping)
+            wait_for(work, Requester::new(0), &patience)
                 .await
                 .expect("there"),
             7

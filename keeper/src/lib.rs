@@ -46,6 +46,7 @@ mod peer;
 mod process;
 mod server;
 mod shelf;
+mod slim;
 mod wire;
 
 pub use client::{Client, Kept, Watch};

@@ -13,6 +13,7 @@ use rustix::process::setsid;
 
 use crate::error::Error;
 use crate::server::Server;
+use crate::slim;
 
 /// The name under which a program is a keeper and nothing else.
 pub const ARGV0: &str = "forebay-keeper";
@@ -50,7 +51,9 @@ impl Mission {
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let (socket, mission) = parse(words)?;
     detach();
-    Server::listen(&socket)?.run(mission)
+    let server = Server::listen(&socket)?;
+    slim::drop_clean_pages();
+    server.run(mission)
 }
 
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(PathBuf, Mission), Error> {

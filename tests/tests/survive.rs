@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::Output;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_tests::{
     Bucket, Dataset, Kind, Mount, MountCommand, Random, Shape, Sizes, besiege, binary, errno, kill,
@@ -366,6 +366,45 @@ fn process_after_process_that_dies_is_told_and_followed() {
     assert!(warnings(&mount).contains("process after process dies"));
     assert!(mount.log().contains("others are started all the same"));
     assert_eq!(fs::read(mount.path().join("file")).unwrap(), stream(1, MIB));
+    unmount_and_leave_nothing(mount, &bucket);
+}
+
+#[test]
+fn readers_of_a_mount_that_nobody_can_serve_get_an_error_in_time() {
+    // promise S-44: While no process can be started to serve a mount, requests wait as long as for an origin, then fail with EIO; they are served again as soon as one can.
+    let bucket = Bucket::new("survive", 100 << 20);
+    bucket.put_stream("file", 3 * MIB, 1);
+    let mount = mount(&bucket).args(&["--origin-timeout", "4s"]).start();
+    let run_dir = fs::read_dir(bucket.scratch().dir("m").join("run")).unwrap();
+    let record = run_dir.map(|dir| dir.unwrap().path().join("served.json"));
+    let record = record.collect::<Vec<_>>().remove(0);
+    let good = fs::read_to_string(&record).unwrap();
+    let version = mount.status()["version"].as_str().unwrap().to_owned();
+    fs::write(&record, good.replace(&version, "no version")).unwrap();
+    let open = File::open(mount.path().join("file")).unwrap();
+    mount.kill_client();
+    let begun = Instant::now();
+    let failed = open.read_at(&mut [0; 4096], 2 * MIB);
+    let took = begun.elapsed();
+    assert_eq!(errno(&failed), Some(Errno::IO), "{}", mount.log());
+    assert!(took > Duration::from_secs(3) && took < SOON, "{took:?}");
+    let failed = fs::metadata(mount.path().join("absent"));
+    assert_eq!(errno(&failed), Some(Errno::IO), "{failed:?}");
+    let told = run(&mount, &["status"]);
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(told.contains("nobody serves"), "{told}");
+    assert!(
+        told.contains("no version") || told.contains("in the record"),
+        "{told}"
+    );
+    fs::write(&record, good).unwrap();
+    let read = || open.read_at(&mut [0; 4096], MIB).is_ok();
+    assert!(wait_until(SOON, read), "{}", mount.log());
+    drop(open);
+    assert_eq!(
+        fs::read(mount.path().join("file")).unwrap(),
+        stream(1, 3 * MIB)
+    );
     unmount_and_leave_nothing(mount, &bucket);
 }
 

@@ -23,7 +23,7 @@ struct Args {
     /// local-speed: rounds of each comparison.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// local-speed: a few MiB instead of what the promises are made for, to see that
+    /// local-speed, survive: a few MiB, or blows, instead of what the promises are made for, to see that
     /// everything runs.
     #[arg(long)]
     tiny: bool,
@@ -36,6 +36,7 @@ struct Args {
 enum List {
     ReadPath,
     LocalSpeed,
+    Survive,
 }
 
 fn main() -> Result<ExitCode> {
@@ -43,6 +44,7 @@ fn main() -> Result<ExitCode> {
     let items = match args.list {
         List::ReadPath => show::read_path::ITEMS,
         List::LocalSpeed => show::local_speed::ITEMS,
+        List::Survive => show::survive::ITEMS,
     };
     let options = Options {
         peers: !args.without_peers,

@@ -197,6 +197,7 @@ impl Supervisor<'_> {
         self.program = handover.program;
         self.client = Some(handover.successor);
         self.ready_since = Some(Instant::now());
+        self.unserved_since = None;
         // Who asked may have gone.
         let _ = handover.asker.send(Ok(answer));
     }

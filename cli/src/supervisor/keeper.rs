@@ -73,6 +73,20 @@ impl Keeper {
             .is_ok_and(|names| names.contains(&self.name))
     }
 
+    /// Answers with an error whoever waits for the mount, which nobody serves.
+    pub(super) fn refuse_waiting(&self) {
+        let refused = self
+            .connection
+            .fetch(&self.name)
+            .map_err(io::Error::other)
+            .and_then(|kept| forebay_fuse_client::refuse_waiting(&kept));
+        match refused {
+            Ok(0) => {}
+            Ok(requests) => tracing::error!(requests, "nobody serves the mount: answered EIO"),
+            Err(error) => tracing::warn!(%error, "nobody serves the mount, and readers wait"),
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Cancel safety

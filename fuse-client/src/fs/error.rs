@@ -1,9 +1,10 @@
 //! Why a file system request failed, and which errno says so.
 
 use std::io;
+use std::time::Duration;
 
-use forebay_core::ByteRange;
 use forebay_core::cache::CacheError;
+use forebay_core::{ByteRange, ErrorKind};
 
 use super::errno;
 use super::inode::Inode;
@@ -54,6 +55,9 @@ pub(crate) enum FsError {
     /// The open file could not be written down for a successor.
     #[error("write down an open file")]
     HandleLog { source: io::Error },
+    /// The answer did not come in time.
+    #[error("no answer within {} s", after.as_secs())]
+    TimedOut { after: Duration },
     /// The reader is being killed.
     #[error("the reader was killed while it waited")]
     ReaderKilled,
@@ -76,7 +80,10 @@ impl FsError {
             Self::NoSuchAttribute => errno::ENODATA,
             Self::BufferTooSmall => errno::ERANGE,
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.errno(),
-            Self::ShortBacking { .. } | Self::Backing { .. } | Self::Stopping => errno::EIO,
+            Self::ShortBacking { .. }
+            | Self::Backing { .. }
+            | Self::TimedOut { .. }
+            | Self::Stopping => errno::EIO,
             Self::HandleLog { .. } => errno::ENFILE,
             Self::ReaderKilled => errno::EINTR,
         }
@@ -88,6 +95,7 @@ impl FsError {
             Self::Cache(error) | Self::RefusedBefore(error) => error.kind.as_str(),
             Self::UnknownInode { .. } => "unknown_inode",
             Self::Plan { .. } => "plan",
+            Self::TimedOut { .. } => ErrorKind::TimedOut.as_str(),
             Self::ShortBacking { .. } | Self::Backing { .. } => "backing",
             Self::HandleLog { .. } => "handle_log",
             Self::NoSuchEntry
@@ -118,6 +126,7 @@ impl FsError {
             Self::UnknownInode { .. }
             | Self::Plan { .. }
             | Self::Cache(_)
+            | Self::TimedOut { .. }
             | Self::HandleLog { .. } => Gravity::Unexpected,
             Self::ShortBacking { .. } | Self::Backing { .. } => Gravity::Broken,
         }
@@ -137,8 +146,6 @@ pub(crate) enum Gravity {
 
 #[cfg(test)]
 mod tests {
-    use forebay_core::ErrorKind;
-
     use super::*;
 
     #[test]

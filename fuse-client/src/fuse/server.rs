@@ -15,7 +15,8 @@ use super::service::{Asked, Service};
 use crate::fs::DatasetFs;
 use crate::fs::error::FsError;
 use crate::fs::inode::Inode;
-use crate::waiters::{Requester, wait_for};
+use crate::options::MountOptions;
+use crate::waiters::{Patience, Requester, wait_for};
 
 /// A tree as fuser serves it.
 #[derive(Debug)]
@@ -34,14 +35,15 @@ impl Server {
         runtime: Handle,
         stopping: CancellationToken,
         waits: TaskTracker,
-        max_background: u16,
+        options: &MountOptions,
     ) -> Self {
-        let service = Arc::new(Service::new(fs, stopping));
+        let limit = options.reply_timeout;
+        let service = Arc::new(Service::new(fs, Patience { stopping, limit }));
         Self {
             service,
             runtime,
             waits,
-            max_background,
+            max_background: options.max_background,
         }
     }
 
@@ -71,7 +73,7 @@ impl Server {
             return finish(&service, outcome);
         }
         let waiting = async move {
-            let outcome = wait_for(work, requester, &service.stopping).await;
+            let outcome = wait_for(work, requester, &service.patience).await;
             finish(&service, outcome);
         };
         self.waits.spawn_on(waiting, &self.runtime);

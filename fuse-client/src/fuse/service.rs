@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use forebay_core::ByteRange;
 use fuser::ReplyData;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::convert;
@@ -15,7 +14,7 @@ use crate::fs::error::{FsError, Gravity};
 use crate::fs::inode::Inode;
 use crate::fs::read::{PendingRead, Readable};
 use crate::log_limit::LogLimit;
-use crate::waiters::{Requester, wait_for};
+use crate::waiters::{Patience, Requester, wait_for};
 
 /// Failed requests that are logged in a second. An origin that is down fails every read.
 const LINES_A_SECOND: u32 = 5;
@@ -23,7 +22,7 @@ const LINES_A_SECOND: u32 = 5;
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) fs: Arc<DatasetFs>,
-    pub(super) stopping: CancellationToken,
+    pub(super) patience: Patience,
     log: LogLimit,
 }
 
@@ -45,10 +44,10 @@ pub(super) struct Unsent {
 }
 
 impl Service {
-    pub(super) fn new(fs: Arc<DatasetFs>, stopping: CancellationToken) -> Self {
+    pub(super) fn new(fs: Arc<DatasetFs>, patience: Patience) -> Self {
         Self {
             fs,
-            stopping,
+            patience,
             log: LogLimit::new(LINES_A_SECOND),
         }
     }
@@ -81,7 +80,7 @@ impl Service {
         let (inode, range) = (asked.inode, asked.range);
         debug!(%inode, %range, %error, "cached bytes unreadable: asked for again");
         let wait = self.fs.stats().wait();
-        let again = wait_for(self.fs.read_again(readable), requester, &self.stopping).await;
+        let again = wait_for(self.fs.read_again(readable), requester, &self.patience).await;
         drop(wait);
         match again {
             Ok(readable) => {
@@ -102,7 +101,7 @@ impl Service {
         reply: ReplyData,
     ) {
         let wait = self.fs.stats().wait();
-        let finished = wait_for(self.fs.finish_read(pending), requester, &self.stopping).await;
+        let finished = wait_for(self.fs.finish_read(pending), requester, &self.patience).await;
         drop(wait);
         match finished {
             Ok(Some(readable)) => {
