@@ -8,6 +8,7 @@ use crate::data::Scale;
 use crate::report::Report;
 use crate::{machine, panic_words};
 
+pub mod csi;
 pub mod local_speed;
 pub mod read_path;
 pub mod survive;

@@ -10,7 +10,10 @@ use clap_complete::Shell;
 use crate::exit::Exit;
 use crate::options::{MountOptions, OptionTable, ServerOptions};
 
+mod csi_driver;
 mod examples;
+
+pub use csi_driver::{CsiDriverArgs, MountHostArgs};
 
 /// Forebay keeps a training dataset beside the machine that reads it.
 ///
@@ -65,6 +68,10 @@ pub enum Command {
     /// Try Forebay: a small dataset, served over S3 on this machine, mounted and read.
     #[command(after_help = examples::DEMO)]
     Demo(DemoArgs),
+    /// Serve a node of Kubernetes: mount datasets for its pods.
+    CsiDriver(Box<CsiDriverArgs>),
+    /// Be the parent of a node's mounts, so that they outlive the pod of the CSI driver.
+    MountHost(MountHostArgs),
     /// Print an example config file, or the reference of all options.
     Config(ConfigArgs),
     /// Print the completions of a shell.

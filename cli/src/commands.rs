@@ -9,11 +9,13 @@ use crate::exit::{Exit, Failure};
 mod cache_server;
 mod completions;
 mod config;
+mod csi_driver;
 pub(crate) mod daemon;
 mod demo;
 mod keeper;
 mod man;
 mod mount;
+mod mount_host;
 mod plan;
 mod refresh;
 mod status;
@@ -39,6 +41,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Upgrade(args) => talk()?.block_on(upgrade::run(args)),
         Command::Keeper(args) => keeper::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::CsiDriver(args) => csi_driver::run(args),
+        Command::MountHost(args) => mount_host::run(args),
         Command::Config(args) => match &args.command {
             ConfigCommand::Print(args) => config::print(args),
         },

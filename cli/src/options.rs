@@ -21,6 +21,7 @@ mod value;
 pub use server::ServerOptions;
 pub use table::OptionTable;
 pub(crate) use value::is_address;
+pub(crate) use value::log_filter;
 pub use value::{
     DatasetEntry, LogFormat, MetricsAddr, Mode, OpenMode, PartialConnection, PeerEntry, Policy,
     ServerAddr, SourceEntry, VersionPrefix,

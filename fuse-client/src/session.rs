@@ -40,7 +40,6 @@ mod handshake;
 mod helper;
 mod kernel_cache;
 mod kernel_mount;
-mod mountinfo;
 mod notification;
 mod preflight;
 mod readahead;
@@ -48,10 +47,11 @@ mod unmount;
 mod unserved;
 
 use connection::Connection;
+use forebay_core::mountinfo;
 use kernel_cache::KernelCache;
 
 pub use error::MountError;
-pub use mountinfo::{MountEntry, mount_at};
+pub use forebay_core::mountinfo::{MountEntry, mount_at};
 pub use preflight::check as preflight;
 pub use unmount::{Unmount, unmount};
 pub use unserved::refuse_waiting;

@@ -23,3 +23,31 @@ pub mod mount {
         tonic::include_proto!("forebay.mount.v1");
     }
 }
+
+/// The Container Storage Interface.
+pub mod csi {
+    /// Version 1, as of 1.12.
+    #[expect(
+        missing_docs,
+        missing_debug_implementations,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code; messages with secrets have no Debug"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("csi.v1");
+    }
+}
+
+/// How a kubelet is told of a plugin.
+pub mod plugin_registration {
+    /// Version 1.
+    #[expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("pluginregistration");
+    }
+}

@@ -10,6 +10,8 @@
 
 mod bucket;
 mod ceph;
+pub mod cluster;
+pub mod csi;
 mod dataset;
 mod endpoint;
 mod mount;

@@ -36,7 +36,15 @@ impl SeaweedFs {
     /// # Panics
     /// If it is not installed, has no room, or does not start.
     pub fn start(need: u64) -> Self {
-        Self::start_in(Scratch::new("seaweedfs", need + OWN_BYTES))
+        Self::start_at("127.0.0.1", need)
+    }
+
+    /// Starts a server at an address of this machine.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_at(address: &str, need: u64) -> Self {
+        Self::start_in(address, Scratch::new("seaweedfs", need + OWN_BYTES))
     }
 
     /// [`Self::start`] with the objects in memory.
@@ -44,25 +52,25 @@ impl SeaweedFs {
     /// # Panics
     /// If it is not installed, has no room, or does not start.
     pub fn start_in_memory(need: u64) -> Self {
-        Self::start_in(Scratch::in_memory("seaweedfs", need + OWN_BYTES))
+        Self::start_in(
+            "127.0.0.1",
+            Scratch::in_memory("seaweedfs", need + OWN_BYTES),
+        )
     }
 
-    fn start_in(scratch: Scratch) -> Self {
+    fn start_in(address: &str, scratch: Scratch) -> Self {
         let weed = server_program("seaweedfs", "weed");
         let ports = Ports::pick();
-        let endpoint = Endpoint::new(format!("http://127.0.0.1:{}", ports.s3));
+        let endpoint = Endpoint::new(format!("http://{address}:{}", ports.s3));
         let keys = scratch.path().join("s3.json");
         fs::write(&keys, identities(&endpoint)).expect("a scratch directory can be written");
         let data = scratch.dir("data");
         let mut command = Command::new(weed);
         command
             .current_dir(scratch.path())
-            .args([
-                "-logtostderr=true",
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-            ])
+            .args(["-logtostderr=true", "server"])
+            .arg(format!("-ip={address}"))
+            .arg(format!("-ip.bind={address}"))
             .arg(format!("-dir={}", data.display()))
             .arg(format!("-s3.config={}", keys.display()))
             .args(["-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"])

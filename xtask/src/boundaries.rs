@@ -1,7 +1,8 @@
 //! Crate edges: who may depend on whom.
 //!
 //! The arrows point one way, core <- {proto, keeper} <- {cache-server, cache-client,
-//! fuse-client} <- cli, and the big libraries stay behind the crate that owns their subject.
+//! fuse-client, csi-driver} <- cli, and the big libraries stay behind the crate that owns
+//! their subject.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
         "forebay-fuse-client",
         &["forebay-core", "forebay-proto", "forebay-keeper"],
     ),
+    ("forebay-csi-driver", &["forebay-core", "forebay-proto"]),
     (
         "forebay",
         &[
@@ -31,6 +33,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "forebay-cache-client",
             "forebay-cache-server",
             "forebay-fuse-client",
+            "forebay-csi-driver",
             "forebay-loopback-s3",
         ],
     ),

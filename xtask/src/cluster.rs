@@ -12,12 +12,12 @@
 
 mod certificates;
 mod control_plane;
-mod image;
+pub(crate) mod image;
 mod layout;
 mod network;
 mod node;
 mod process;
-mod programs;
+pub(crate) mod programs;
 mod teardown;
 
 use std::fs;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use layout::Layout;
+pub(crate) use layout::Layout;
 
 /// How long the nodes may take to be ready; 3 s on an idle machine.
 const READY: Duration = Duration::from_secs(180);

@@ -3,7 +3,9 @@
 mod boundaries;
 mod check;
 mod cluster;
+mod cluster_tests;
 mod command;
+mod csi_sanity;
 mod debian;
 mod measure;
 mod peers;
@@ -38,7 +40,7 @@ enum Task {
     ///
     /// `--only ITEM` runs the items whose names contain ITEM; `--help` lists the rest.
     Show {
-        /// The list: read-path or local-speed.
+        /// The list: read-path, local-speed or csi.
         name: String,
         /// Arguments of the list.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -50,6 +52,13 @@ enum Task {
     /// Measures Forebay beside other programs, or its policies on traces.
     #[command(subcommand)]
     Bench(Bench),
+    /// The conformance tests of the Container Storage Interface against the CSI driver.
+    CsiSanity,
+    /// The tests on a real Kubernetes: starts a cluster if none is up, and leaves it up.
+    TestCluster {
+        /// Only the tests whose names contain this.
+        filter: Option<String>,
+    },
     /// The servers that the tests run against.
     #[command(subcommand)]
     Servers(Servers),
@@ -99,6 +108,8 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(Bench::Peers { args }) => measure::bench_peers(&args),
         Task::Bench(Bench::HitRatios { args }) => measure::bench_hit_ratios(&args),
         Task::Cluster(task) => cluster::run(&task),
+        Task::CsiSanity => csi_sanity::run(),
+        Task::TestCluster { filter } => cluster_tests::test(filter.as_deref()),
         Task::Servers(Servers::Install) => servers::install(),
     }
 }

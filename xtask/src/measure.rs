@@ -2,11 +2,17 @@
 
 use anyhow::Result;
 
-use crate::{command, peers, servers};
+use crate::{cluster_tests, command, csi_sanity, peers, servers};
 
 /// Runs the list `name`, with the further arguments of the program that has the lists.
 pub(crate) fn show(name: &str, args: &[String]) -> Result<()> {
     servers::install()?;
+    if name == "csi" {
+        csi_sanity::run()?;
+        let cluster = cluster_tests::prepare(2)?;
+        let environment = cluster_tests::environment(&cluster)?;
+        return run_with("show", &[&[name.to_owned()], args].concat(), &environment);
+    }
     if name == "local-speed" && !args.iter().any(|arg| arg == "--without-peers") {
         peers::install();
     }
@@ -27,6 +33,11 @@ pub(crate) fn bench_hit_ratios(args: &[String]) -> Result<()> {
 
 /// Builds what is measured and runs `program` of the measurements.
 fn run(program: &str, args: &[String]) -> Result<()> {
+    run_with(program, args, &[])
+}
+
+/// [`run`] with additional environment variables.
+fn run_with(program: &str, args: &[String], env: &[(&str, String)]) -> Result<()> {
     command::run(
         "cargo",
         &[
@@ -40,5 +51,9 @@ fn run(program: &str, args: &[String]) -> Result<()> {
         ],
     )?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    command::run(&command::built("release", program), &args)
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    command::run_with(&command::built("release", program), &args, &env)
 }

@@ -37,6 +37,7 @@ enum List {
     ReadPath,
     LocalSpeed,
     Survive,
+    Csi,
 }
 
 fn main() -> Result<ExitCode> {
@@ -45,6 +46,7 @@ fn main() -> Result<ExitCode> {
         List::ReadPath => show::read_path::ITEMS,
         List::LocalSpeed => show::local_speed::ITEMS,
         List::Survive => show::survive::ITEMS,
+        List::Csi => show::csi::ITEMS,
     };
     let options = Options {
         peers: !args.without_peers,

@@ -105,6 +105,22 @@ Needs FUSE and half a gibibyte of disk, takes less than a minute, and cleans up.
 Examples:
   forebay demo";
 
+pub(super) const CSI_DRIVER: &str = "\
+Runs as root, one a node, from the manifests in deploy/. Mounts that pods use are served by
+processes of their own and stay when the driver ends; the next one finds them.
+
+Examples:
+  forebay csi-driver --node \"$NODE_NAME\"
+  forebay csi-driver --node a --topology topology.kubernetes.io/zone=z1";
+
+pub(super) const MOUNT_HOST: &str = "\
+Runs as root, one a node, in a pod that is replaced only on purpose: the mounts that it has
+started end with that pod.
+
+Examples:
+  forebay mount-host
+  forebay csi-driver --node a --mount-host /run/forebay/mount-host.sock";
+
 pub(super) const CONFIG_PRINT: &str = "\
 Examples:
   forebay config print --example mount > forebay.toml

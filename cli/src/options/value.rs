@@ -310,7 +310,7 @@ pub(super) fn prefetch_budget(text: &str) -> Result<Size, &'static str> {
 }
 
 /// Parses a log filter.
-pub(super) fn log_filter(text: &str) -> Result<String, &'static str> {
+pub(crate) fn log_filter(text: &str) -> Result<String, &'static str> {
     match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("expected error, warn, info, debug, trace or a list of TARGET=LEVEL"),

@@ -28,7 +28,7 @@ pub(super) fn busybox(layout: &Layout) -> Result<PathBuf> {
 }
 
 /// Builds a release of Forebay, writes its image and gives it to every node.
-pub(super) fn build_and_load(layout: &Layout) -> Result<()> {
+pub(crate) fn build_and_load(layout: &Layout) -> Result<()> {
     let nodes = layout.all_nodes();
     if nodes.is_empty() {
         bail!("there is no cluster; start one with `cargo xtask cluster up`");

@@ -48,7 +48,7 @@ impl Layout {
         Ok(Self { root })
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 

@@ -14,6 +14,9 @@ use crate::debian::{self, Package};
 /// The release that is run. With 1.35 kubelet refuses control groups of version 1.
 const KUBERNETES: &str = "1.34.4";
 
+/// csi-sanity, the conformance tests of the Container Storage Interface.
+const CSI_TEST: &str = "v5.4.0";
+
 /// What is built, and from where.
 const PROGRAMS: [&str; 6] = [
     "kubectl",
@@ -112,6 +115,19 @@ fn build(program: &str) -> Result<()> {
     )?;
     std::fs::rename(&draft, path(program))?;
     Ok(())
+}
+
+/// The conformance tests of CSI, built if they are not there.
+pub(crate) fn csi_sanity() -> Result<PathBuf> {
+    let dir = command::root().join(".servers/csi-sanity").join(CSI_TEST);
+    let program = dir.join("csi-sanity");
+    if !program.is_file() {
+        println!("csi-sanity: building {CSI_TEST}");
+        let package = format!("github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@{CSI_TEST}");
+        let bin = [("GOBIN", command::utf8(&dir)?)];
+        command::run_with(&go()?, &["install", "-trimpath", "-p=2", &package], &bin)?;
+    }
+    Ok(program)
 }
 
 /// Go, from the path or where its own installer puts it; Debian's if there is none.

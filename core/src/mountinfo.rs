@@ -16,6 +16,8 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub struct MountEntry {
     /// The device number of the mounted file system, as `major:minor`.
     pub device: String,
+    /// The directory of the file system that is seen: `/`, or the one that was bound.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub mountpoint: PathBuf,
     /// The type, with the subtype: `fuse.forebay`.
@@ -40,24 +42,37 @@ pub fn mount_at(path: &Path) -> io::Result<Option<MountEntry>> {
     Ok(find(&fs::read(MOUNTINFO)?, path))
 }
 
+/// Every mount of this process's namespace, the upper of stacked ones behind the lower.
+///
+/// # Errors
+/// If the mount table cannot be read.
+pub fn mounts() -> io::Result<Vec<MountEntry>> {
+    Ok(entries(&fs::read(MOUNTINFO)?).collect())
+}
+
 /// Of several mounts on one place, the last hides the others.
 fn find(table: &[u8], path: &Path) -> Option<MountEntry> {
-    let lines = table.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(parse)
-        .rfind(|entry| entry.mountpoint == path)
+    entries(table)
+        .filter(|entry| entry.mountpoint == path)
+        .last()
+}
+
+fn entries(table: &[u8]) -> impl Iterator<Item = MountEntry> {
+    table.split(|byte| *byte == b'\n').filter_map(parse)
 }
 
 /// A line is `id parent major:minor root mountpoint options [tag]... - type source more`.
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = text(fields.nth(2)?);
-    let mountpoint = unescape(fields.nth(1)?).into();
+    let root = unescape(fields.next()?).into();
+    let mountpoint = unescape(fields.next()?).into();
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = text(fields.next()?);
     let source = text(unescape(fields.next()?).as_bytes());
     Some(MountEntry {
         device,
+        root,
         mountpoint,
         fs_type,
         source,
@@ -94,7 +109,7 @@ mod tests {
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
 40 22 0:45 / /mnt/a\\040b\\134c ro,nosuid - fuse.forebay forebay:my\\040data ro,user_id=0\n\
 41 22 0:46 / /mnt/x rw - tmpfs none rw\n\
-42 41 0:47 / /mnt/x ro master:1 propagate_from:2 - fuse.sshfs host:/dir ro\n\
+42 41 0:47 /sub /mnt/x ro master:1 propagate_from:2 - fuse.sshfs host:/dir ro\n\
 broken line\n";
 
     #[test]
@@ -112,6 +127,13 @@ broken line\n";
     fn of_stacked_mounts_the_upper_one_is_seen() {
         let found = find(TABLE, Path::new("/mnt/x")).expect("listed");
         assert_eq!((&*found.device, &*found.source), ("0:47", "host:/dir"));
+    }
+
+    #[test]
+    fn a_bound_directory_is_known_by_its_place_in_the_file_system() {
+        let bound: Vec<_> = entries(TABLE).map(|entry| entry.root).collect();
+        assert_eq!(bound[3], Path::new("/sub"));
+        assert_eq!(bound.len(), 4);
     }
 
     #[test]

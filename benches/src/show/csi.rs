@@ -1,0 +1,30 @@
+//! The CSI driver: random interleavings on this machine, pods on a real Kubernetes.
+//!
+//! The conformance tests are run by xtask before this list.
+
+use super::Item;
+
+mod first_byte;
+mod interleavings;
+mod many_pods;
+mod read_speed;
+
+/// The list.
+pub const ITEMS: &[Item] = &[
+    Item {
+        name: "interleavings",
+        run: interleavings::run,
+    },
+    Item {
+        name: "first byte",
+        run: first_byte::run,
+    },
+    Item {
+        name: "many pods",
+        run: many_pods::run,
+    },
+    Item {
+        name: "read speed",
+        run: read_speed::run,
+    },
+];

@@ -1,0 +1,232 @@
+//! The Kubernetes that `cargo xtask cluster up` has started, with Forebay on it.
+
+mod fixture;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::wait::wait_until;
+
+pub use fixture::{CHECK, Fixture, NODE};
+
+/// Where servers on the machine are reached from the nodes.
+pub const HOST: &str = "198.18.0.1";
+
+/// How long a pod may take to come or go on a machine that does other things as well.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+    dir: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster that is up.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn find() -> Self {
+        let variable = |name: &str| {
+            let value = std::env::var_os(name).map(PathBuf::from);
+            value.unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test-cluster`"))
+        };
+        Self {
+            kubectl: variable("FOREBAY_CLUSTER_KUBECTL"),
+            kubeconfig: variable("KUBECONFIG"),
+            dir: variable("FOREBAY_CLUSTER_DIR"),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(words);
+        command
+    }
+
+    /// Runs kubectl; what it printed, or what it said if it failed.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn try_kubectl(&self, words: &[&str]) -> Result<String, String> {
+        let done = self.command(words).output().expect("kubectl runs");
+        if done.status.success() {
+            Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+        } else {
+            Err(String::from_utf8_lossy(&done.stderr).into_owned())
+        }
+    }
+
+    /// Runs kubectl and returns what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        let done = self.try_kubectl(words);
+        done.unwrap_or_else(|said| panic!("kubectl {}: {said}", words.join(" ")))
+    }
+
+    /// Applies objects in YAML.
+    ///
+    /// # Panics
+    /// If they are refused.
+    pub fn apply(&self, yaml: &str) {
+        let mut command = self.command(&["apply", "-f", "-"]);
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = spawned.expect("kubectl runs");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(yaml.as_bytes()).expect("kubectl reads");
+        drop(input);
+        assert!(
+            child.wait().expect("kubectl ends").success(),
+            "refused:\n{yaml}"
+        );
+    }
+
+    /// A field of an object, by a JSONPath without braces; empty if there is none.
+    pub fn field(&self, kind: &str, name: &str, path: &str) -> String {
+        let output = format!("jsonpath={{{path}}}");
+        self.try_kubectl(&["get", kind, name, "-o", &output])
+            .unwrap_or_default()
+    }
+
+    /// Waits until a pod is in a phase.
+    ///
+    /// # Panics
+    /// If it does not come to it, with what Kubernetes says of it.
+    pub fn wait_phase(&self, pod: &str, phase: &str) {
+        let reached = wait_until(PATIENCE, || {
+            self.field("pod", pod, ".status.phase") == phase
+        });
+        assert!(reached, "{pod} is not {phase}:\n{}", self.describe(pod));
+    }
+
+    /// Waits until a pod has succeeded, and returns what it printed.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_success(&self, pod: &str) -> String {
+        let ended = || {
+            matches!(
+                &*self.field("pod", pod, ".status.phase"),
+                "Succeeded" | "Failed"
+            )
+        };
+        wait_until(PATIENCE, ended);
+        let logs = self.try_kubectl(&["logs", pod]).unwrap_or_default();
+        let phase = self.field("pod", pod, ".status.phase");
+        assert_eq!(
+            phase,
+            "Succeeded",
+            "{pod} printed:\n{logs}\n{}",
+            self.describe(pod)
+        );
+        logs
+    }
+
+    /// Waits until every pod of a DaemonSet of Forebay is ready.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn wait_rollout(&self, daemon_set: &str) {
+        let name = format!("daemonset/{daemon_set}");
+        self.kubectl(&[
+            "-n",
+            "forebay-system",
+            "rollout",
+            "status",
+            &name,
+            "--timeout=120s",
+        ]);
+    }
+
+    /// Deletes a pod and waits until it has gone.
+    pub fn delete_pod(&self, pod: &str) {
+        self.kubectl(&["delete", "pod", pod, "--grace-period=1", "--timeout=120s"]);
+    }
+
+    /// What Kubernetes and the driver say of a pod.
+    pub fn describe(&self, pod: &str) -> String {
+        let described = self
+            .try_kubectl(&["describe", "pod", pod])
+            .unwrap_or_default();
+        let words = [
+            "-n",
+            "forebay-system",
+            "logs",
+            "-l",
+            "app=forebay-csi",
+            "--tail=30",
+        ];
+        format!(
+            "{described}\n{}",
+            self.try_kubectl(&words).unwrap_or_default()
+        )
+    }
+
+    /// The name of the Forebay pod of that app on a node.
+    pub fn pod_of(&self, app: &str, node: &str) -> String {
+        let label = format!("app={app}");
+        let on = format!("spec.nodeName={node}");
+        let words = [
+            "-n",
+            "forebay-system",
+            "get",
+            "pods",
+            "-l",
+            &label,
+            "--field-selector",
+            &on,
+            "-o",
+            "jsonpath={.items[*].metadata.name}",
+        ];
+        self.kubectl(&words)
+    }
+
+    /// The table of mounts of a node.
+    ///
+    /// # Panics
+    /// If the node does not run.
+    pub fn mounts(&self, node: &str) -> Vec<String> {
+        let record = self.dir.join("pids").join(format!("{node}-mounts"));
+        let record = std::fs::read_to_string(record).expect("the node has a record");
+        let pid = record.split(' ').next().unwrap_or_default();
+        let table =
+            std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("the node runs");
+        table.lines().map(str::to_owned).collect()
+    }
+
+    /// Places at which a node shows a dataset.
+    pub fn forebay_mounts(&self, node: &str) -> Vec<String> {
+        let ours = self
+            .mounts(node)
+            .into_iter()
+            .filter(|line| line.contains("fuse.forebay"));
+        ours.filter_map(|line| line.split(' ').nth(4).map(str::to_owned))
+            .collect()
+    }
+
+    /// Where a node's own folders lie on the machine.
+    pub fn node_root(&self, node: &str) -> PathBuf {
+        self.dir.join("nodes").join(node).join("root")
+    }
+
+    /// Ends the kubelet of a node and starts it again.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_kubelet(&self, node: &str) {
+        let xtask = std::env::var_os("FOREBAY_XTASK").expect("set by `cargo xtask test-cluster`");
+        let done = Command::new(xtask)
+            .args(["cluster", "restart-kubelet", node])
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "{node}: kubelet");
+    }
+}

@@ -1,0 +1,124 @@
+//! Parts of the node are killed and replaced while pods read: readers see nothing of it.
+
+use std::time::Duration;
+
+use forebay_tests::wait_until;
+
+use forebay_tests::cluster::{Fixture, NODE};
+
+/// Reads and checks everything again and again; ends at the first error.
+const LOOP: &str = "cd /data; while sha256sum -c SHA256SUMS >/tmp/out 2>&1; do echo round; done; cat /tmp/out; exit 1";
+
+struct Reader {
+    fixture: Fixture,
+    pod: String,
+}
+
+impl Reader {
+    fn start(name: &str) -> Self {
+        let fixture = Fixture::new(name);
+        fixture.pod(name, LOOP, "");
+        fixture.cluster.wait_phase(name, "Running");
+        let reader = Self {
+            pod: name.to_owned(),
+            fixture,
+        };
+        reader.assert_reads_on();
+        reader
+    }
+
+    fn rounds(&self) -> usize {
+        let printed = self.fixture.cluster.try_kubectl(&["logs", &self.pod]);
+        printed.unwrap_or_default().matches("round").count()
+    }
+
+    /// Two more rounds, with the page cache dropped in between: they are read from the
+    /// mount and not from memory.
+    fn assert_reads_on(&self) {
+        let before = self.rounds();
+        std::fs::write("/proc/sys/vm/drop_caches", "1").expect("root drops the page cache");
+        let goes_on = wait_until(Duration::from_secs(120), || self.rounds() >= before + 2);
+        let cluster = &self.fixture.cluster;
+        let printed = cluster.try_kubectl(&["logs", &self.pod]);
+        assert!(goes_on, "stopped after {before} rounds: {printed:?}");
+        assert_eq!(cluster.field("pod", &self.pod, ".status.phase"), "Running");
+        assert_eq!(
+            cluster.field(
+                "pod",
+                &self.pod,
+                ".status.containerStatuses[0].restartCount"
+            ),
+            "0"
+        );
+    }
+}
+
+#[test]
+fn the_drivers_pod_is_killed_and_replaced_and_readers_go_on() {
+    let reader = Reader::start("driver-killed");
+    let cluster = &reader.fixture.cluster;
+    let driver = cluster.pod_of("forebay-csi", NODE);
+    cluster.kubectl(&[
+        "-n",
+        "forebay-system",
+        "delete",
+        "pod",
+        &driver,
+        "--force",
+        "--grace-period=0",
+    ]);
+    reader.assert_reads_on();
+    let replaced = wait_until(Duration::from_secs(60), || {
+        let now = cluster.pod_of("forebay-csi", NODE);
+        !now.is_empty() && !now.contains(&driver)
+    });
+    assert!(replaced, "the driver's pod was not replaced");
+    cluster.wait_rollout("forebay-csi");
+    // The new driver finds the mount and gives it to another pod.
+    reader
+        .fixture
+        .pod("driver-killed-2", "cat /data/below/it", "");
+    assert_eq!(cluster.wait_success("driver-killed-2"), "a sub-path\n");
+    assert_eq!(own_mounts(&reader.fixture), 1);
+    reader.assert_reads_on();
+    reader.fixture.assert_nothing_left();
+}
+
+#[test]
+fn the_kubelet_is_restarted_and_readers_go_on() {
+    let reader = Reader::start("kubelet");
+    reader.fixture.cluster.restart_kubelet(NODE);
+    reader.assert_reads_on();
+    reader.fixture.pod("kubelet-2", "cat /data/below/it", "");
+    assert_eq!(
+        reader.fixture.cluster.wait_success("kubelet-2"),
+        "a sub-path\n"
+    );
+    reader.assert_reads_on();
+    reader.fixture.assert_nothing_left();
+}
+
+#[test]
+fn a_pod_goes_cleanly_although_its_mount_is_dead() {
+    let fixture = Fixture::new("dead");
+    fixture.pod("dead", "sleep 600", "");
+    fixture.cluster.wait_phase("dead", "Running");
+    for pid in fixture.servers() {
+        let pid = i32::try_from(pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a pid is positive");
+        // It may be the child of one that was killed before.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    fixture.cluster.delete_pod("dead");
+    fixture.assert_nothing_left();
+}
+
+fn own_mounts(fixture: &Fixture) -> usize {
+    let mounts = fixture.cluster.forebay_mounts(NODE);
+    mounts
+        .iter()
+        .filter(|place| place.contains("/plugins/csi.forebay.dev/mounts/"))
+        .count()
+}
