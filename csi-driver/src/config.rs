@@ -32,6 +32,9 @@ pub struct Config {
     /// Whether a volume may show a directory of the node (`file:`). Anybody who may make a
     /// pod could read whatever the driver can.
     pub local_sources: bool,
+    /// The socket of the node's cache server, which serves volumes that name a dataset and
+    /// no source; `None` if there is none.
+    pub server: Option<PathBuf>,
     /// How long a call may take before it is answered with "try again". What it began goes
     /// on.
     pub deadline: Duration,
@@ -55,6 +58,7 @@ impl Config {
             topology: Vec::new(),
             node_credentials: false,
             local_sources: false,
+            server: None,
             // The kubelet waits two minutes for an answer.
             deadline: Duration::from_secs(110),
             check_every: Duration::from_secs(5),

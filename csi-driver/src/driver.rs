@@ -115,6 +115,7 @@ impl Driver {
             shared: Arc::clone(&shared),
             resolver: Box::new(FromVolume {
                 local_sources: config.local_sources,
+                server: config.server.clone(),
             }),
             volumes: Locks::default(),
             config: config.clone(),

@@ -33,5 +33,5 @@ pub use config::{Config, DRIVER_NAME};
 pub use driver::{Driver, StartError};
 pub use mounter::{MountHost, Mounter, MounterError, ProcessMounter, Program, Runner, State};
 pub use secrets::Secrets;
-pub use spec::{MountKey, MountSpec};
+pub use spec::{MountKey, MountSpec, Supply};
 pub use volume_context::{DatasetName, InvalidAttribute, VolumeContext};

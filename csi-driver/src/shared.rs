@@ -203,9 +203,13 @@ impl SharedMounts {
     /// Sees to it that the mount is served, whatever was there before. Under its lock.
     async fn serve(&self, key: &MountKey, wanted: Option<Record>) -> Result<()> {
         let dir = self.path(key);
-        let is_mounted = mounted(&dir)?.is_some();
-        if is_mounted && self.is_served(key).await {
-            return Ok(());
+        if mounted(&dir)?.is_some() {
+            match self.mounter.state(&dir).await {
+                Ok(State::Serving) => return Ok(()),
+                Ok(State::Gone) => {}
+                // Its readers may be well: nothing is taken from them for want of an answer.
+                Err(error) => return Err(not_known(error)),
+            }
         }
         let record = wanted.or_else(|| self.records.read(key)).ok_or_else(|| {
             let what = format!("nothing is known of the mount {key}, whose process has gone");
@@ -406,6 +410,12 @@ fn detach(dir: &Path) -> io::Result<()> {
 
 fn system(phase: Phase, what: &str, path: &Path, error: io::Error) -> Error {
     Error::system(phase, what, path, error)
+}
+
+fn not_known(error: MounterError) -> Error {
+    let what = format!("whether the mount is served is not known: {error}");
+    Error::new(Kind::Unavailable, Phase::Mount, what)
+        .next("the call is made again; if it stays so, see the log of the mount on this node")
 }
 
 fn not_mounted(error: MounterError) -> Error {

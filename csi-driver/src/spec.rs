@@ -1,6 +1,7 @@
 //! What is mounted on a node: everything that decides what a reader of it sees.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +10,26 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::secrets::Secrets;
 use crate::volume_context::{DatasetName, Source, Tree};
 
+/// Who brings the bytes of a dataset to a mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Supply {
+    /// The mount itself fetches them, into a cache of its own.
+    Source(Source),
+    /// The cache server of the node, which knows the dataset by its name.
+    Server {
+        /// Its socket.
+        socket: PathBuf,
+    },
+}
+
 /// A dataset version as it is to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountSpec {
     /// The dataset.
     pub dataset: DatasetName,
-    /// Where its objects are.
-    pub source: Source,
+    /// Who brings its bytes.
+    pub supply: Supply,
     /// The pinned version, or its first digits; `None` is the latest when it is mounted.
     pub version: Option<String>,
     /// How files look and open.
@@ -75,7 +89,7 @@ impl FromStr for MountKey {
 pub(crate) fn example() -> MountSpec {
     MountSpec {
         dataset: "team/images".parse().expect("a name"),
-        source: Source {
+        supply: Supply::Source(Source {
             url: "s3://bucket".into(),
             endpoint: None,
             region: None,
@@ -83,7 +97,7 @@ pub(crate) fn example() -> MountSpec {
             anonymous: false,
             include: Vec::new(),
             exclude: Vec::new(),
-        },
+        }),
         version: None,
         tree: Tree::default(),
         gid: None,

@@ -93,9 +93,16 @@ impl FromStr for DatasetName {
     }
 }
 
+impl DatasetName {
+    /// As users write it: `namespace/name`.
+    pub(crate) fn path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
 impl fmt::Display for DatasetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dataset {}/{}", self.namespace, self.name)
+        write!(f, "dataset {}", self.path())
     }
 }
 

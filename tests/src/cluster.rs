@@ -1,5 +1,6 @@
 //! The Kubernetes that `cargo xtask cluster up` has started, with Forebay on it.
 
+mod cache_servers;
 mod fixture;
 
 use std::io::Write;
@@ -9,13 +10,16 @@ use std::time::Duration;
 
 use crate::wait::wait_until;
 
-pub use fixture::{CHECK, Fixture, NODE};
+pub use cache_servers::CACHE_SERVER;
+pub use fixture::{CHECK, Fixture, NODE, sha256};
 
 /// Where servers on the machine are reached from the nodes.
 pub const HOST: &str = "198.18.0.1";
 
 /// How long a pod may take to come or go on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After so long without a success is looked for a failure.
+const PIECE: Duration = Duration::from_secs(5);
 
 /// The cluster.
 #[derive(Clone, Debug)]
@@ -102,10 +106,17 @@ impl Cluster {
     /// # Panics
     /// If it does not come to it, with what Kubernetes says of it.
     pub fn wait_phase(&self, pod: &str, phase: &str) {
-        let reached = wait_until(PATIENCE, || {
-            self.field("pod", pod, ".status.phase") == phase
-        });
+        let reached = self.await_phase(pod, phase, PATIENCE);
         assert!(reached, "{pod} is not {phase}:\n{}", self.describe(pod));
+    }
+
+    /// Waits for a phase; false if it does not come. The API tells of it: to ask again and
+    /// again would take a processor from what is waited for.
+    fn await_phase(&self, pod: &str, phase: &str, limit: Duration) -> bool {
+        let pod = format!("pod/{pod}");
+        let phase = format!("--for=jsonpath={{.status.phase}}={phase}");
+        let limit = format!("--timeout={}s", limit.as_secs());
+        self.try_kubectl(&["wait", &pod, &phase, &limit]).is_ok()
     }
 
     /// Waits until a pod has succeeded, and returns what it printed.
@@ -113,13 +124,15 @@ impl Cluster {
     /// # Panics
     /// If it does not.
     pub fn wait_success(&self, pod: &str) -> String {
-        let ended = || {
-            matches!(
-                &*self.field("pod", pod, ".status.phase"),
-                "Succeeded" | "Failed"
-            )
-        };
-        wait_until(PATIENCE, ended);
+        // In pieces, so that a pod that fails is not waited for to the end.
+        let pieces = PATIENCE.as_secs() / PIECE.as_secs();
+        for _ in 0..pieces {
+            if self.await_phase(pod, "Succeeded", PIECE)
+                || self.field("pod", pod, ".status.phase") == "Failed"
+            {
+                break;
+            }
+        }
         let logs = self.try_kubectl(&["logs", pod]).unwrap_or_default();
         let phase = self.field("pod", pod, ".status.phase");
         assert_eq!(
@@ -169,6 +182,37 @@ impl Cluster {
             "{described}\n{}",
             self.try_kubectl(&words).unwrap_or_default()
         )
+    }
+
+    /// Kills the Forebay pod of that app on a node, and asks nobody in it.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn kill_pod_of(&self, app: &str, node: &str) -> String {
+        let pod = self.pod_of(app, node);
+        self.kubectl(&[
+            "-n",
+            "forebay-system",
+            "delete",
+            "pod",
+            &pod,
+            "--force",
+            "--grace-period=0",
+        ]);
+        pod
+    }
+
+    /// Waits until another pod is in the place of `pod`, and all of its app are ready.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub fn wait_replaced(&self, app: &str, node: &str, pod: &str) {
+        let replaced = wait_until(PATIENCE, || {
+            let now = self.pod_of(app, node);
+            !now.is_empty() && !now.contains(pod)
+        });
+        assert!(replaced, "{pod} was not replaced");
+        self.wait_rollout(app);
     }
 
     /// The name of the Forebay pod of that app on a node.

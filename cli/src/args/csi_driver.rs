@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueHint};
 
 use super::examples;
-use crate::options::LogFormat;
+use crate::options::{LogFormat, ServerAddr};
 
 /// `forebay csi-driver`.
 #[derive(Args, Clone, Debug)]
@@ -92,7 +92,17 @@ pub struct CsiDriverArgs {
     )]
     #[arg(value_hint = ValueHint::FilePath)]
     pub mount_host: Option<PathBuf>,
-    /// A config file with options for every mount, as `forebay mount --config` reads it.
+    /// The cache server of this node: it brings the bytes of volumes that name a dataset
+    /// and no source.
+    #[arg(
+        long,
+        env = "FOREBAY_SERVER",
+        value_name = "unix:PATH",
+        help_heading = "Files"
+    )]
+    pub server: Option<ServerAddr>,
+    /// A config file with options for every mount that has a cache of its own, as
+    /// `forebay mount --config` reads it.
     #[arg(
         long,
         env = "FOREBAY_MOUNT_CONFIG",

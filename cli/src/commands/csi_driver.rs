@@ -56,6 +56,7 @@ fn config(args: &CsiDriverArgs) -> Config {
     config.topology.clone_from(&args.topology);
     config.node_credentials = args.node_credentials;
     config.local_sources = args.local_sources;
+    config.server = args.server.as_ref().map(|server| server.0.clone());
     config
 }
 

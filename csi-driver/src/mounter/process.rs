@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::runner::{Done, Order, Runner};
 use super::{Mounter, MounterError, State};
 use crate::secrets::Secrets;
-use crate::spec::{MountKey, MountSpec};
+use crate::spec::{MountKey, MountSpec, Supply};
+use crate::volume_context::Source;
 
 /// How long a mount may take to become ready: a bucket of a hundred million objects is
 /// listed in a quarter of an hour.
@@ -120,18 +121,28 @@ impl ProcessMounter {
             .map(str::to_owned)
             .to_vec();
         let mut option = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-        option(
-            "cache-dir",
-            &text(&self.program.cache_dir.join(key.as_str()))?,
-        );
         option("log-file", &text(&self.log_file(key))?);
-        if let Some(config) = &self.program.config {
-            option("config", &text(config)?);
-        }
-        for (name, value) in options(spec) {
+        for (name, value) in tree_options(spec) {
             option(name, &value);
         }
-        words.extend([spec.source.url.clone(), text(dir)?]);
+        let named = match &spec.supply {
+            Supply::Source(source) => {
+                let cache = self.program.cache_dir.join(key.as_str());
+                option("cache-dir", &text(&cache)?);
+                if let Some(config) = &self.program.config {
+                    option("config", &text(config)?);
+                }
+                for (name, value) in source_options(source) {
+                    option(name, &value);
+                }
+                source.url.clone()
+            }
+            Supply::Server { socket } => {
+                option("server", &format!("unix:{}", text(socket)?));
+                spec.dataset.path()
+            }
+        };
+        words.extend([named, text(dir)?]);
         Ok(words)
     }
 }
@@ -144,12 +155,10 @@ fn text(path: &Path) -> Result<String, MounterError> {
     text.map(str::to_owned)
 }
 
-/// The options of `forebay mount` that a spec asks for.
-fn options(spec: &MountSpec) -> Vec<(&'static str, String)> {
-    let MountSpec { source, tree, .. } = spec;
+/// The options of `forebay mount` for the tree that is shown.
+fn tree_options(spec: &MountSpec) -> impl Iterator<Item = (&'static str, String)> {
+    let tree = &spec.tree;
     let said = [
-        ("endpoint", source.endpoint.clone()),
-        ("region", source.region.clone()),
         ("version", spec.version.clone()),
         ("uid", tree.uid.map(|uid| uid.to_string())),
         ("gid", spec.gid.map(|gid| gid.to_string())),
@@ -157,6 +166,16 @@ fn options(spec: &MountSpec) -> Vec<(&'static str, String)> {
         ("dir-mode", tree.dir_mode.clone()),
         ("open-mode", tree.open_mode.clone()),
         ("origin-timeout", tree.origin_timeout.clone()),
+    ];
+    said.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// The options for where its objects are.
+fn source_options(source: &Source) -> Vec<(&'static str, String)> {
+    let said = [
+        ("endpoint", source.endpoint.clone()),
+        ("region", source.region.clone()),
         ("path-style", source.path_style.then(|| "true".into())),
     ];
     let mut options: Vec<_> = said
@@ -170,8 +189,9 @@ fn options(spec: &MountSpec) -> Vec<(&'static str, String)> {
 
 /// The credentials that a mount gets: its own, or the node's if it may, or none.
 fn credentials(spec: &MountSpec, secrets: &Secrets) -> Option<Environment> {
-    if spec.source.anonymous {
-        return None;
+    match &spec.supply {
+        Supply::Source(source) if !source.anonymous => {}
+        _ => return None,
     }
     if !secrets.is_empty() {
         let own = secrets.environment();
@@ -190,6 +210,13 @@ fn credentials(spec: &MountSpec, secrets: &Secrets) -> Option<Environment> {
     spec.node_credentials.then(|| node.collect())
 }
 
+/// What a mount without credentials is told; one of a server's has nothing to do with them.
+fn nobody(supply: &Supply) -> Environment {
+    let anonymous = ("FOREBAY_ANONYMOUS".into(), "true".into());
+    let told = matches!(supply, Supply::Source(_)).then_some(anonymous);
+    told.into_iter().collect()
+}
+
 #[async_trait]
 impl Mounter for ProcessMounter {
     async fn start(
@@ -200,8 +227,7 @@ impl Mounter for ProcessMounter {
         dir: &Path,
     ) -> Result<(), MounterError> {
         let words = self.words(key, spec, dir)?;
-        let anonymous = || Environment::from([("FOREBAY_ANONYMOUS".into(), "true".into())]);
-        let environment = credentials(spec, secrets).unwrap_or_else(anonymous);
+        let environment = credentials(spec, secrets).unwrap_or_else(|| nobody(&spec.supply));
         let done = self.run(words, environment, START_SECONDS).await?;
         match done.code {
             Some(0) => Ok(()),
@@ -296,8 +322,35 @@ mod tests {
         assert_eq!(credentials(&spec, &Secrets::default()), None);
         spec.node_credentials = true;
         assert!(credentials(&spec, &Secrets::default()).is_some());
-        spec.source.anonymous = true;
+        let Supply::Source(source) = &mut spec.supply else {
+            panic!("the example has a source");
+        };
+        source.anonymous = true;
         assert_eq!(credentials(&spec, &Secrets::default()), None);
+    }
+
+    #[test]
+    fn a_mount_of_the_nodes_server_names_the_dataset_and_nothing_that_is_the_servers() {
+        let mut spec = spec::example();
+        spec.node_credentials = true;
+        spec.supply = Supply::Server {
+            socket: "/run/cache.sock".into(),
+        };
+        let key = MountKey::of(&spec, &Secrets::default(), b"");
+        let words = mounter().words(&key, &spec, Path::new("/m")).unwrap();
+        let log = format!("--log-file=/l/{key}.log");
+        let expected = [
+            "mount",
+            "--daemon",
+            "--allow-other",
+            &log,
+            "--server=unix:/run/cache.sock",
+            "team/images",
+            "/m",
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(credentials(&spec, &Secrets::default()), None);
+        assert_eq!(nobody(&spec.supply), Environment::new());
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::record::Record;
 use crate::secrets::Secrets;
 use crate::shared::View;
-use crate::spec::MountSpec;
+use crate::spec::{MountSpec, Supply};
 use crate::volume_context::VolumeContext;
 
 impl Parts {
@@ -69,10 +69,15 @@ impl Parts {
         gid: Option<u32>,
         secrets: Secrets,
     ) -> Result<Record> {
-        let source = self.resolver.resolve(context).await?;
+        let supply = self.resolver.resolve(context).await?;
+        if matches!(supply, Supply::Server { .. }) && !secrets.is_empty() {
+            let what = "the volume has a Secret and no source that it is for";
+            return Err(Error::invalid(what)
+                .next("leave the Secret out, the node's cache server has its own; or add url"));
+        }
         let spec = MountSpec {
             dataset: context.dataset.clone(),
-            source,
+            supply,
             version: context.version.clone(),
             tree: context.tree.clone(),
             gid,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use super::cache_servers::CacheServers;
 use super::{Cluster, HOST};
 use crate::dataset::{Dataset, Shape, Sizes};
 use crate::s3client::S3Client;
@@ -14,6 +15,10 @@ use crate::wait::wait_until;
 pub const NODE: &str = "forebay-n1";
 
 const BUCKET: &str = "data";
+/// Where nodes have the run directories of their mounts.
+const RUN_DIR: &str = "/run/forebay/csi/mounts/";
+/// Where nodes have their shared mounts.
+const MOUNTS: &str = "/var/lib/kubelet/plugins/csi.forebay.dev/mounts/";
 /// How long what is left of a pod may take to go.
 const GOES: Duration = Duration::from_secs(30);
 
@@ -28,6 +33,7 @@ pub struct Fixture {
     /// The name of the volume, its claim, its Secret and the label of its pods.
     pub name: String,
     server: SeaweedFs,
+    cache_servers: Option<CacheServers>,
 }
 
 impl Fixture {
@@ -44,6 +50,32 @@ impl Fixture {
     /// # Panics
     /// As [`Self::new`].
     pub fn with_large(name: &str, size: u64) -> Self {
+        let fixture = Self::with_bucket(name, size);
+        fixture.cluster.apply(&fixture.secret());
+        fixture
+            .cluster
+            .apply(&fixture.claim(&fixture.attributes(6), true));
+        fixture
+    }
+
+    /// The same, with cache servers on the nodes that bring the bytes.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn with_cache_servers(name: &str, size: u64) -> Self {
+        let mut fixture = Self::with_bucket(name, size);
+        fixture.cache_servers = Some(CacheServers::start(
+            &fixture.cluster,
+            &fixture.dataset(),
+            &format!("s3://{BUCKET}/set"),
+            fixture.server.endpoint(),
+        ));
+        let attributes = format!("      dataset: {}\n", fixture.dataset());
+        fixture.cluster.apply(&fixture.claim(&attributes, false));
+        fixture
+    }
+
+    fn with_bucket(name: &str, size: u64) -> Self {
         let cluster = Cluster::find();
         let server = SeaweedFs::start_at(HOST, (200 << 20) + 2 * size);
         let client = S3Client::new(server.endpoint());
@@ -60,13 +92,17 @@ impl Fixture {
         if size > 0 {
             client.put(BUCKET, "set/large", &Self::large(size));
         }
-        let fixture = Self {
+        Self {
             cluster,
             name: name.to_owned(),
             server,
-        };
-        fixture.cluster.apply(&fixture.objects());
-        fixture
+            cache_servers: None,
+        }
+    }
+
+    /// The dataset's name.
+    fn dataset(&self) -> String {
+        format!("default/{}", self.name)
     }
 
     /// What the file `large` holds.
@@ -79,21 +115,32 @@ impl Fixture {
         let blank = " ".repeat(indent);
         let url = &self.server.endpoint().url;
         format!(
-            "{blank}dataset: default/{}\n{blank}url: s3://{BUCKET}/set\n{blank}endpoint: {url}\n",
-            self.name
+            "{blank}dataset: {}\n{blank}url: s3://{BUCKET}/set\n{blank}endpoint: {url}\n",
+            self.dataset()
         )
     }
 
-    fn objects(&self) -> String {
-        let name = &self.name;
+    fn secret(&self) -> String {
         let keys = self.server.endpoint();
         format!(
             "apiVersion: v1
 kind: Secret
 metadata: {{name: {name}}}
 stringData: {{accessKeyId: {access}, secretAccessKey: {secret}}}
----
-apiVersion: v1
+",
+            name = self.name,
+            access = keys.access_key,
+            secret = keys.secret_key,
+        )
+    }
+
+    /// The volume with these attributes, and its claim.
+    fn claim(&self, attributes: &str, has_secret: bool) -> String {
+        let name = &self.name;
+        let secret = format!("    nodeStageSecretRef: {{namespace: default, name: {name}}}\n");
+        let secret = if has_secret { &*secret } else { "" };
+        format!(
+            "apiVersion: v1
 kind: PersistentVolume
 metadata: {{name: {name}}}
 spec:
@@ -105,8 +152,7 @@ spec:
   csi:
     driver: csi.forebay.dev
     volumeHandle: {name}
-    nodeStageSecretRef: {{namespace: default, name: {name}}}
-    volumeAttributes:
+{secret}    volumeAttributes:
 {attributes}---
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -116,10 +162,7 @@ spec:
   storageClassName: \"\"
   volumeName: {name}
   resources: {{requests: {{storage: 1Gi}}}}
-",
-            access = keys.access_key,
-            secret = keys.secret_key,
-            attributes = self.attributes(6),
+"
         )
     }
 
@@ -171,9 +214,10 @@ spec:
         forebay_mounts()
     }
 
-    /// How many processes have a FUSE device open: one for each mount.
-    pub fn clients(&self) -> usize {
-        let is_client = |pid: &&u32| {
+    /// The processes that answer the kernel: one for each mount. What looks after them is
+    /// not among them.
+    pub fn clients(&self) -> Vec<u32> {
+        let has_device = |pid: &u32| {
             let files = std::fs::read_dir(format!("/proc/{pid}/fd"))
                 .into_iter()
                 .flatten()
@@ -181,7 +225,11 @@ spec:
             let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
             links.any(|link| link == Path::new("/dev/fuse"))
         };
-        self.servers().iter().filter(is_client).count()
+        // A keeper holds the device as well, and answers nobody.
+        let serves = |pid: &u32| command_line(*pid).is_some_and(|words| is_mount(&words));
+        let mut clients = self.servers();
+        clients.retain(|pid| serves(pid) && has_device(pid));
+        clients
     }
 
     /// Deletes the pods, and checks that nothing of them is left on the node: no mount, no
@@ -243,25 +291,41 @@ fn names(dir: &Path) -> Vec<String> {
 fn sums(dataset: &Dataset) -> String {
     let mut text = String::new();
     for file in dataset.files() {
-        let sum = ring::digest::digest(&ring::digest::SHA256, &file.content());
-        for byte in sum.as_ref() {
-            write!(text, "{byte:02x}").expect("a String takes everything");
-        }
-        writeln!(text, "  {}", file.path).expect("a String takes everything");
+        let sum = sha256(&file.content());
+        writeln!(text, "{sum}  {}", file.path).expect("a String takes everything");
     }
     text
 }
 
-/// Processes that serve a mount below a kubelet's directory.
+/// The SHA-256 of some bytes, as `sha256sum` writes it.
+pub fn sha256(bytes: &[u8]) -> String {
+    let sum = ring::digest::digest(&ring::digest::SHA256, bytes);
+    sum.as_ref().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
+}
+
+/// Processes that serve a mount below the directory of a node's kubelet, and their
+/// keepers. Those that tests on this machine mount elsewhere are not among them.
 fn forebay_mounts() -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
-        let words: Vec<_> = line.split('\0').collect();
-        let is_mount =
-            words.contains(&"mount") && line.contains("/plugins/csi.forebay.dev/mounts/");
-        is_mount.then_some(pid)
-    });
-    pids.collect()
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_ours = |pid: &u32| {
+        command_line(*pid).is_some_and(|words| {
+            let keeps = words.iter().any(|word| word.starts_with(RUN_DIR));
+            is_mount(&words) || (words[0] == "forebay-keeper" && keeps)
+        })
+    };
+    pids.filter(is_ours).collect()
+}
+
+fn is_mount(words: &[String]) -> bool {
+    words.iter().any(|word| word == "mount") && words.iter().any(|word| word.starts_with(MOUNTS))
+}
+
+/// The words of a process's command line, at least one.
+fn command_line(pid: u32) -> Option<Vec<String>> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(line.split('\0').map(str::to_owned).collect())
 }

@@ -252,23 +252,28 @@ impl CsiNode {
             .path("kubelet/plugins/csi.forebay.dev/mounts")
             .display()
             .to_string();
-        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = pids.filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-            (line.contains(&needle) && line.contains("\0mount\0")).then_some(pid)
-        });
-        pids.collect()
+        let serving = |line: &str| line.contains(&needle) && line.contains("\0mount\0");
+        command_lines()
+            .filter_map(|(pid, line)| serving(&line).then_some(pid))
+            .collect()
+    }
+
+    /// Processes that have to do with mounts of this node, by their command lines: all that
+    /// name its directory, but the driver.
+    fn processes(&self) -> Vec<String> {
+        let base = self.scratch.path().display().to_string();
+        let driver = self.driver.as_ref().map(Child::id);
+        let lines =
+            command_lines().filter(|(pid, line)| line.contains(&base) && Some(*pid) != driver);
+        lines
+            .map(|(pid, line)| format!("process {pid}: {}", line.replace('\0', " ")))
+            .collect()
     }
 
     /// What is left of mounts when nothing is published: nothing, if all is well.
     pub fn left(&self) -> Vec<String> {
         let mut left = self.mounts();
-        left.extend(
-            self.mount_processes()
-                .iter()
-                .map(|pid| format!("process {pid}")),
-        );
+        left.extend(self.processes());
         for dir in ["kubelet/plugins/csi.forebay.dev/mounts", "kubelet/pods"] {
             left.extend(names(&self.path(dir)));
         }
@@ -291,6 +296,16 @@ impl Drop for CsiNode {
             let _ = rustix::mount::unmount(place, flags);
         }
     }
+}
+
+/// The command lines of all processes, their words apart by NUL.
+fn command_lines() -> impl Iterator<Item = (u32, String)> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    pids.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        Some((pid, line))
+    })
 }
 
 /// A kubelet that finds a dead mount at a staging path goes on.

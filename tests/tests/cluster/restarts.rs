@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_tests::wait_until;
-
-use forebay_tests::cluster::{Fixture, NODE};
+use forebay_tests::cluster::{CACHE_SERVER, Fixture, NODE, sha256};
+use forebay_tests::{kill, wait_until};
+use rustix::process::Signal;
 
 /// Reads and checks everything again and again; ends at the first error.
 const LOOP: &str = "cd /data; while sha256sum -c SHA256SUMS >/tmp/out 2>&1; do echo round; done; cat /tmp/out; exit 1";
@@ -16,7 +16,11 @@ struct Reader {
 
 impl Reader {
     fn start(name: &str) -> Self {
-        let fixture = Fixture::new(name);
+        Self::start_on(Fixture::new(name))
+    }
+
+    fn start_on(fixture: Fixture) -> Self {
+        let name = &fixture.name.clone();
         fixture.pod(name, LOOP, "");
         fixture.cluster.wait_phase(name, "Running");
         let reader = Self {
@@ -57,23 +61,9 @@ impl Reader {
 fn the_drivers_pod_is_killed_and_replaced_and_readers_go_on() {
     let reader = Reader::start("driver-killed");
     let cluster = &reader.fixture.cluster;
-    let driver = cluster.pod_of("forebay-csi", NODE);
-    cluster.kubectl(&[
-        "-n",
-        "forebay-system",
-        "delete",
-        "pod",
-        &driver,
-        "--force",
-        "--grace-period=0",
-    ]);
+    let driver = cluster.kill_pod_of("forebay-csi", NODE);
     reader.assert_reads_on();
-    let replaced = wait_until(Duration::from_secs(60), || {
-        let now = cluster.pod_of("forebay-csi", NODE);
-        !now.is_empty() && !now.contains(&driver)
-    });
-    assert!(replaced, "the driver's pod was not replaced");
-    cluster.wait_rollout("forebay-csi");
+    cluster.wait_replaced("forebay-csi", NODE, &driver);
     // The new driver finds the mount and gives it to another pod.
     reader
         .fixture
@@ -81,6 +71,26 @@ fn the_drivers_pod_is_killed_and_replaced_and_readers_go_on() {
     assert_eq!(cluster.wait_success("driver-killed-2"), "a sub-path\n");
     assert_eq!(own_mounts(&reader.fixture), 1);
     reader.assert_reads_on();
+    reader.fixture.assert_nothing_left();
+}
+
+#[test]
+fn the_cache_servers_pod_is_killed_and_replaced_and_readers_go_on() {
+    const SIZE: u64 = 32 << 20;
+    let reader = Reader::start_on(Fixture::with_cache_servers("server-killed", SIZE));
+    let cluster = &reader.fixture.cluster;
+    let server = cluster.kill_pod_of(CACHE_SERVER, NODE);
+    // Nobody has this file yet: who reads it waits for the next server.
+    let copied = cluster.kubectl(&["exec", "server-killed", "--", "wc", "-c", "/data/large"]);
+    assert_eq!(copied, format!("{SIZE} /data/large\n"));
+    cluster.wait_replaced(CACHE_SERVER, NODE, &server);
+    let summed = cluster.kubectl(&["exec", "server-killed", "--", "sha256sum", "/data/large"]);
+    assert!(
+        summed.starts_with(&sha256(&Fixture::large(SIZE))),
+        "{summed}"
+    );
+    reader.assert_reads_on();
+    assert_eq!(own_mounts(&reader.fixture), 1);
     reader.fixture.assert_nothing_left();
 }
 
@@ -99,17 +109,29 @@ fn the_kubelet_is_restarted_and_readers_go_on() {
 }
 
 #[test]
+fn the_process_of_a_mount_is_killed_and_readers_go_on() {
+    let reader = Reader::start("client-killed");
+    for _ in 0..3 {
+        let before = reader.fixture.clients();
+        assert_eq!(before.len(), 1, "{before:?}");
+        kill(before[0], Signal::KILL);
+        let followed = wait_until(Duration::from_secs(30), || {
+            let now = reader.fixture.clients();
+            now.len() == 1 && now != before
+        });
+        assert!(followed, "nobody serves the mount");
+        reader.assert_reads_on();
+    }
+    reader.fixture.assert_nothing_left();
+}
+
+#[test]
 fn a_pod_goes_cleanly_although_its_mount_is_dead() {
     let fixture = Fixture::new("dead");
     fixture.pod("dead", "sleep 600", "");
     fixture.cluster.wait_phase("dead", "Running");
     for pid in fixture.servers() {
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let pid = pid.expect("a pid is positive");
-        // It may be the child of one that was killed before.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        kill(pid, Signal::KILL);
     }
     fixture.cluster.delete_pod("dead");
     fixture.assert_nothing_left();
