@@ -1,9 +1,9 @@
-//! The CSI driver: random interleavings on this machine, pods on a real Kubernetes.
-//!
-//! The conformance tests are run by xtask before this list.
+//! The CSI driver: conformance and random interleavings on this machine, pods on a real
+//! Kubernetes.
 
 use super::Item;
 
+mod conformance;
 mod first_byte;
 mod interleavings;
 mod many_pods;
@@ -11,6 +11,10 @@ mod read_speed;
 
 /// The list.
 pub const ITEMS: &[Item] = &[
+    Item {
+        name: "csi-sanity",
+        run: conformance::run,
+    },
     Item {
         name: "interleavings",
         run: interleavings::run,

@@ -42,14 +42,21 @@ pub(super) fn run(report: &mut Report, _: &Options) -> Result<()> {
         .iter()
         .filter(|place| place.ends_with("/mount"))
         .count();
-    let clients = fixture.clients();
-    let mut resident = 0;
-    for pid in fixture.servers() {
-        resident += process::memory(pid)?.resident;
-    }
+    let clients = fixture.clients().len();
+    let resident = |pids: Vec<u32>| -> Result<String> {
+        let mut bytes = 0;
+        for pid in pids {
+            bytes += process::memory(pid)?.resident;
+        }
+        Ok(format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)))
+    };
     report.figure(
-        "resident memory of the mount",
-        format!("{:.1} MiB", resident as f64 / f64::from(1 << 20)),
+        "resident memory of the fuse-client",
+        resident(fixture.clients())?,
+    );
+    report.figure(
+        "resident memory with its supervisor and keeper",
+        resident(fixture.servers())?,
     );
     report.line(
         shared == 1 && clients == 1 && published == PODS,
