@@ -291,7 +291,19 @@ impl Supervisor<'_> {
         }
         self.course.last_end = Some(how.to_owned());
         self.record();
+        self.refuse_who_waits_too_long();
         Step::Continue(())
+    }
+
+    /// Readers of a mount that no process can be started for wait as long as for an origin.
+    fn refuse_who_waits_too_long(&self) {
+        let unserved = self.unserved_since.map(|since| since.elapsed());
+        if self.client.is_none()
+            && unserved.is_some_and(|unserved| unserved >= self.config.origin_timeout)
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.refuse_waiting();
+        }
     }
 
     fn restart(&mut self) -> Step {
@@ -332,13 +344,11 @@ impl Supervisor<'_> {
         if let Some(handover) = &mut self.handover {
             handover.check_time();
         }
-        let unserved = self.unserved_since.map(|since| since.elapsed());
-        if self.client.is_none()
-            && unserved.is_some_and(|unserved| unserved >= self.config.origin_timeout)
-            && let Some(keeper) = &self.keeper
-        {
-            keeper.refuse_waiting();
+        if let Some(client) = self.client.as_ref().filter(|client| client.is_late()) {
+            tracing::error!(pid = client.pid(), "does not take the mount over: killed");
+            client.signal(Signal::KILL);
         }
+        self.refuse_who_waits_too_long();
         let is_served = self.client.as_ref().is_some_and(Client::is_ready);
         if self.keeper.is_none() && is_served && self.is_mounted() {
             tracing::warn!("the keeper has gone: another is started");

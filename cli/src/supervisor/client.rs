@@ -2,14 +2,19 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::time::Instant;
 
 use super::program::Program;
 use super::start::Start;
 use crate::reports::Report;
+
+/// What a process may take to take over a mount, while readers wait.
+pub(super) const TAKES_OVER: Duration = Duration::from_secs(30);
 
 /// A process that serves the mount, or is about to.
 #[derive(Debug)]
@@ -17,6 +22,7 @@ pub(super) struct Client {
     child: Child,
     pid: Pid,
     start: Start,
+    started: Instant,
     orders: Option<ChildStdin>,
     reports: Option<Lines<BufReader<ChildStdout>>>,
     is_ready: bool,
@@ -40,6 +46,7 @@ impl Client {
         Ok(Self {
             pid: pid.ok_or(io::ErrorKind::NotFound)?,
             start,
+            started: Instant::now(),
             orders: child.stdin.take(),
             reports: child
                 .stdout
@@ -62,6 +69,11 @@ impl Client {
     /// Whether it has said that the mount is ready.
     pub(super) fn is_ready(&self) -> bool {
         self.is_ready
+    }
+
+    /// Whether it should have taken a mount over by now, and has not.
+    pub(super) fn is_late(&self) -> bool {
+        self.start == Start::Again && !self.is_ready && self.started.elapsed() >= TAKES_OVER
     }
 
     /// Why it ended, if it has said so: exit code and message.

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::client::{Client, Event};
+use super::client::{Client, Event, TAKES_OVER};
 use super::control::Asked;
 use super::program::Program;
 use super::start::Start;
@@ -26,9 +26,6 @@ use crate::rundir::RunDir;
 
 /// What a successor may take for what it does beside the old process.
 const PREPARES: Duration = Duration::from_secs(120);
-
-/// What it may take from then on, while readers wait.
-const TAKES_OVER: Duration = Duration::from_secs(30);
 
 /// A successor on its way.
 #[derive(Debug)]
