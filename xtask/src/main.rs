@@ -40,7 +40,7 @@ enum Task {
     ///
     /// `--only ITEM` runs the items whose names contain ITEM; `--help` lists the rest.
     Show {
-        /// The list: read-path, local-speed or csi.
+        /// The list: read-path, local-speed, survive or csi.
         name: String,
         /// Arguments of the list.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -19,6 +19,10 @@ pub(crate) fn show(name: &str, args: &[String]) -> Result<()> {
     if name == "local-speed" && !args.iter().any(|arg| arg == "--without-peers") {
         peers::install();
     }
+    if name == "survive" {
+        // What it upgrades to, and from.
+        command::run("cargo", &["build", "--locked", "-p", "forebay"])?;
+    }
     run("show", &[&[name.to_owned()], args].concat())
 }
 

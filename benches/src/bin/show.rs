@@ -23,8 +23,8 @@ struct Args {
     /// local-speed: rounds of each comparison.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// local-speed, survive: a few MiB, or blows, instead of what the promises are made for, to see that
-    /// everything runs.
+    /// local-speed, survive: a few MiB and a few blows, not what the promises are made for,
+    /// to see that everything runs.
     #[arg(long)]
     tiny: bool,
     /// local-speed: write the lines into benches/README.md, too.

@@ -1,9 +1,12 @@
-//! What readers see while processes die below them.
+//! What readers see while processes die below them, the origin goes away and the cache is
+//! damaged.
 
 use super::Item;
 
+mod corruption;
 mod keeper_memory;
 mod kill;
+mod origin_stop;
 mod siege;
 mod upgrade;
 
@@ -20,5 +23,13 @@ pub const ITEMS: &[Item] = &[
     Item {
         name: "upgrade",
         run: upgrade::run,
+    },
+    Item {
+        name: "origin stopped",
+        run: origin_stop::run,
+    },
+    Item {
+        name: "corruption",
+        run: corruption::run,
     },
 ];

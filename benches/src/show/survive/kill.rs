@@ -1,7 +1,7 @@
 //! `kill -9` of the process that serves a mount, again and again.
 
 use anyhow::Result;
-use forebay_tests::{Kind, Mount, besiege};
+use forebay_tests::{Kind, besiege};
 
 use super::siege;
 use crate::data::Scale;
@@ -26,27 +26,22 @@ pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
         let mount = siege::mount(&bucket, mode)
             .args(&["--open-mode", mode])
             .start();
-        let survived = besiege(
-            &mount,
-            &dataset,
-            &Kind::EIGHT,
-            (kills, 1),
-            Mount::kill_client,
-        );
+        let item = format!("kill -9, {mode}");
+        let mut done = 0;
+        let survived = besiege(&mount, &dataset, &Kind::EIGHT, (kills, 1), |mount| {
+            mount.kill_client();
+            done += 1;
+            siege::progress(&item, done, kills);
+        });
         let restarts = mount.status()["restarts"].as_u64();
         report.line(
             restarts == Some(kills as u64),
-            &format!("kill -9, {mode}: processes that took over"),
-            format_args!("{restarts:?}"),
+            &format!("{item}: processes that took over"),
+            restarts.unwrap_or_default(),
             kills,
         );
         all.push(survived);
-        siege::tell(
-            report,
-            &format!("kill -9, {mode}"),
-            &mount,
-            &all[all.len() - 1..],
-        );
+        siege::tell(report, &item, &mount, &all[all.len() - 1..]);
         if all.len() == MODES.len() {
             siege::tell(report, "kill -9, all modes", &mount, &all);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_tests::{Bucket, Dataset, Mount, MountCommand, Shape, Sizes, Survived};
+use forebay_tests::{Bucket, Dataset, Kind, Mount, MountCommand, Seen, Shape, Sizes, Survived};
 
 use crate::report::Report;
 use crate::sample::Sample;
@@ -14,6 +14,8 @@ const LARGEST: u64 = 12 << 20;
 const LIMIT: Duration = Duration::from_secs(1800);
 /// What a reader may have to wait, 99 times of 100.
 const PAUSE: Duration = Duration::from_secs(1);
+/// As much of a log as one looks at.
+const LOG_LINES: usize = 40;
 
 pub(super) fn bucket() -> Bucket {
     Bucket::new("survive", ROOM)
@@ -36,22 +38,17 @@ pub(super) fn mount(bucket: &Bucket, name: &str) -> MountCommand {
     bucket.mount(name).supervised().limit(LIMIT)
 }
 
-/// Adds what readers have seen to the report.
-pub(super) fn tell(report: &mut Report, item: &str, mount: &Mount, survived: &[Survived]) {
-    let faults: Vec<_> = survived.iter().flat_map(|one| &one.seen.faults).collect();
-    let operations: u64 = survived.iter().map(|one| one.seen.operations).sum();
-    let bytes: u64 = survived.iter().map(|one| one.seen.bytes).sum();
-    let met = faults.is_empty() && operations > 0;
-    let figure = format!(
-        "{} in {operations} operations, {} MiB compared",
-        faults.len(),
-        bytes >> 20
-    );
-    let errors = format!("{item}: errors and wrong bytes of 8 readers");
-    report.line(met, &errors, figure, "0");
-    for fault in faults.iter().take(5) {
-        println!("       {fault}");
+/// Prints how far an item has come, now and then.
+pub(super) fn progress(item: &str, done: usize, of: usize) {
+    if done.is_multiple_of(10) || done == of {
+        eprintln!("       {item}: {done} of {of}");
     }
+}
+
+/// Adds to the report what readers have seen of several sieges.
+pub(super) fn tell(report: &mut Report, item: &str, mount: &Mount, survived: &[Survived]) {
+    let seen: Vec<&Seen> = survived.iter().map(|one| &one.seen).collect();
+    tell_faults(report, item, Kind::EIGHT.len(), &seen);
     let pauses = survived.iter().flat_map(|one| &one.pauses);
     let pauses = Sample::new(pauses.map(Duration::as_secs_f64));
     let figure = format!(
@@ -62,13 +59,36 @@ pub(super) fn tell(report: &mut Report, item: &str, mount: &Mount, survived: &[S
         pauses.len()
     );
     let met = pauses.percentile(0.99) < PAUSE.as_secs_f64();
-    report.line(
-        met,
-        &format!("{item}: longest wait of a reader"),
-        figure,
-        "p99 < 1 s",
-    );
+    let longest = format!("{item}: longest wait of a reader");
+    report.line(met, &longest, figure, "p99 < 1 s");
     if !met {
-        println!("{}", mount.log());
+        tell_log(mount);
+    }
+}
+
+/// Adds to the report how many errors and wrong bytes readers have seen.
+pub(super) fn tell_faults(report: &mut Report, item: &str, readers: usize, seen: &[&Seen]) {
+    let faults: Vec<_> = seen.iter().flat_map(|one| &one.faults).collect();
+    let operations: u64 = seen.iter().map(|one| one.operations).sum();
+    let bytes: u64 = seen.iter().map(|one| one.bytes).sum();
+    let figure = format!(
+        "{} in {operations} operations, {} MiB compared",
+        faults.len(),
+        bytes >> 20
+    );
+    let met = faults.is_empty() && operations > 0 && bytes > 0;
+    let errors = format!("{item}: errors and wrong bytes of {readers} readers");
+    report.line(met, &errors, figure, "0");
+    for fault in faults.iter().take(5) {
+        println!("       {fault}");
+    }
+}
+
+/// Prints the end of what the processes of a mount have said.
+fn tell_log(mount: &Mount) {
+    let log = mount.log();
+    let lines: Vec<&str> = log.lines().collect();
+    for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        println!("       {line}");
     }
 }
