@@ -306,6 +306,32 @@ async fn who_waits_for_an_origin_holds_up_nobody_else(mode: Mode) {
     assert_eq!(read.expect("not held up").unwrap(), pattern(MIB));
 }
 
+async fn bytes_that_are_lost_are_brought_again_once_the_cache_is_told(mode: Mode) {
+    let content = pattern(3 * MIB);
+    let subject = Subject::start(mode, &[("a", content.clone())]).await;
+    let lease = subject.lease("a").await;
+    let all = ByteRange::at(0, content.len() as u64);
+    subject.read(&lease, all).await.unwrap();
+    let shards = std::fs::read_dir(subject.node.tier().join("objects")).unwrap();
+    for shard in shards {
+        for file in std::fs::read_dir(shard.unwrap().path()).unwrap() {
+            let file = std::fs::File::options()
+                .write(true)
+                .open(file.unwrap().path());
+            file.unwrap().set_len(MIB as u64).unwrap();
+        }
+    }
+    subject.cache.distrust(&lease, chunk(2)).await;
+    assert!(subject.cache.ready(&lease, chunk(2)).is_none());
+    let read = subject.read(&lease, chunk(2)).await.unwrap();
+    assert_eq!(read, content[2 * MIB..]);
+    // The next lease keeps what it reads.
+    drop(lease);
+    let lease = subject.lease("a").await;
+    assert_eq!(subject.read(&lease, all).await.unwrap(), content);
+    assert!(subject.cache.ready(&lease, all).is_some());
+}
+
 macro_rules! conformance {
     ($($claim:ident),* $(,)?) => {
         mod embedded {
@@ -339,4 +365,5 @@ conformance!(
     what_is_leased_is_not_evicted_and_what_was_can_be,
     usage_follows_what_is_cached,
     who_waits_for_an_origin_holds_up_nobody_else,
+    bytes_that_are_lost_are_brought_again_once_the_cache_is_told,
 );
