@@ -52,10 +52,9 @@ fn never_evicting(trace: &Trace, capacity: usize) -> f64 {
     hits as f64 / trace.opens.len() as f64
 }
 
-fn id(object: u32) -> ObjectId {
-    let mut bytes = [0; 16];
-    bytes[..4].copy_from_slice(&object.to_le_bytes());
-    ObjectId::from_bytes(bytes)
+/// The id of an object of a trace: a hash, as the store's ids are.
+pub fn id(object: u32) -> ObjectId {
+    ObjectId::from_bytes(xxhash_rust::xxh3::xxh3_128(&object.to_le_bytes()).to_le_bytes())
 }
 
 /// The traces that policies are judged by, each of a hundred thousand opens or more.
@@ -75,7 +74,11 @@ pub fn traces() -> Vec<Trace> {
 
 /// One row a trace and size of cache, one column a policy.
 pub fn table(traces: &[Trace]) -> Table {
-    let policies = [("S3-FIFO", PolicyKind::S3Fifo), ("LRU", PolicyKind::Lru)];
+    let policies = [
+        ("S3-FIFO", PolicyKind::S3Fifo),
+        ("LRU", PolicyKind::Lru),
+        ("tenure", PolicyKind::Tenure),
+    ];
     let names = policies.map(|(name, _)| name);
     let mut table = Table::new(
         ["trace", "cache"]

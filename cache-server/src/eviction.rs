@@ -1,7 +1,7 @@
 //! Which objects go first when a tier is full.
 //!
 //! A [`Policy`] knows ids and weights, nothing else: it never touches a file and takes
-//! no lock. Both implementations pass one conformance suite (`eviction/tests.rs`).
+//! no lock. Every implementation passes one conformance suite (`eviction/tests.rs`).
 
 use std::fmt;
 
@@ -10,11 +10,14 @@ use forebay_core::ObjectId;
 mod lru;
 mod queue;
 mod s3_fifo;
+mod sketch;
+mod tenure;
 #[cfg(test)]
 mod tests;
 
 use lru::Lru;
 use s3_fifo::S3Fifo;
+use tenure::Tenure;
 
 /// An order in which resident objects are evicted.
 ///
@@ -53,6 +56,9 @@ pub enum PolicyKind {
     S3Fifo,
     /// Least recently opened first.
     Lru,
+    /// What is kept stays, unless a newcomer was opened more often; for epochs over more
+    /// than the cache holds.
+    Tenure,
 }
 
 impl PolicyKind {
@@ -61,6 +67,7 @@ impl PolicyKind {
         match self {
             Self::S3Fifo => Box::new(S3Fifo::default()),
             Self::Lru => Box::new(Lru::default()),
+            Self::Tenure => Box::new(Tenure::default()),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Node {
     pub(super) queue: u8,
     /// Accesses since it came there, as far as the policy counts them.
     pub(super) hits: u8,
+    /// When it was last asked for, by a clock of the policy's own.
+    pub(super) seen: u64,
     older: u32,
     newer: u32,
 }
@@ -92,6 +94,7 @@ impl<const N: usize> Queues<N> {
             bytes,
             queue,
             hits: 0,
+            seen: 0,
             older: NONE,
             newer: NONE,
         };

@@ -117,6 +117,9 @@ pub enum Policy {
     S3Fifo,
     /// Keeps what was read last.
     Lru,
+    /// Keeps what it has unless something else is read more often: the most hits in
+    /// shuffled epochs over more than the cache holds.
+    Tenure,
 }
 
 impl From<Policy> for PolicyKind {
@@ -124,6 +127,7 @@ impl From<Policy> for PolicyKind {
         match policy {
             Policy::S3Fifo => Self::S3Fifo,
             Policy::Lru => Self::Lru,
+            Policy::Tenure => Self::Tenure,
         }
     }
 }

@@ -195,10 +195,11 @@ fn a_smaller_quota_takes_effect_at_the_start() {
 }
 
 #[test]
-fn both_policies_evict() {
+fn every_policy_evicts() {
     for policy in [
         crate::eviction::PolicyKind::Lru,
         crate::eviction::PolicyKind::S3Fifo,
+        crate::eviction::PolicyKind::Tenure,
     ] {
         let dir = scratch();
         let config = StoreConfig {
