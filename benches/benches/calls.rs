@@ -93,11 +93,13 @@ fn placement(criterion: &mut Criterion) {
         let members: Vec<Member> = (0..count)
             .map(|number| Member::new(&format!("node-{number}"), 1, None))
             .collect();
+        let id = ObjectId::from_bytes([1; 16]);
         let mut offset = 0;
-        criterion.bench_function(&format!("placement: owners among {count} members"), |b| {
+        let name = format!("placement: owners among {count} members");
+        criterion.bench_function(&name, |b| {
             b.iter(|| {
                 offset += 64 << 20;
-                let key = SegmentKey::of(ObjectId::from_bytes([1; 16]), offset);
+                let key = SegmentKey::of(id, offset);
                 black_box(rank(&members, key, OWNERS))
             });
         });
