@@ -1,5 +1,4 @@
 //! The time of one call of what every read or every open passes through.
-#![expect(missing_docs, reason = "the macro's functions have none")]
 
 use bytes::Bytes;
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
@@ -25,8 +24,9 @@ fn manifest(dir: &std::path::Path) -> Manifest {
     };
     let mut builder = Builder::new(dir, vec![source]).expect("a builder");
     for number in 0..FILES {
+        let key = key(number);
         let object = Listed {
-            key: key(number).as_bytes(),
+            key: key.as_bytes(),
             size: 110 << 10,
             modified: 0,
             etag: "\"00000000000000000000000000000000\"",
@@ -133,7 +133,7 @@ fn eviction(criterion: &mut Criterion) {
 
 fn opens(bencher: &mut Bencher<'_>, kind: PolicyKind, trace: &Trace, capacity: usize) {
     let ids: Vec<ObjectId> = (0..trace.objects as u32)
-        .map(|number| forebay_benches::hit_ratio::id(number))
+        .map(forebay_benches::hit_ratio::id)
         .collect();
     let mut policy = kind.build();
     let mut resident = std::collections::HashSet::new();
