@@ -56,6 +56,7 @@ mod lease;
 mod object;
 mod pack;
 mod pages;
+mod pieces;
 mod room;
 mod scrub;
 mod stats;
@@ -68,6 +69,7 @@ pub use chunks::ChunkState;
 pub use config::{StoreConfig, TierConfig, TierKind};
 pub use error::{StoreError, WriteError};
 pub use lease::ObjectLease;
+pub use pieces::Pieces;
 pub use stats::StoreStats;
 
 use flusher::Flusher;

@@ -7,13 +7,26 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// The CRC32C of the concatenation of `pieces`, which are not copied together.
-pub fn crc32c_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    for piece in pieces {
-        digest.update(piece);
+/// The CRC32C of bytes that come one after the other.
+#[derive(Clone, Debug)]
+pub struct Crc32c(Digest);
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
     }
-    digest.finalize() as u32
+}
+
+impl Crc32c {
+    /// Takes in what comes next.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of what came so far.
+    pub fn value(&self) -> u32 {
+        self.0.finalize() as u32
+    }
 }
 
 /// The CRC32C of two byte strings one behind the other, from the CRC32C of each and the
@@ -44,10 +57,9 @@ mod tests {
     }
 
     #[test]
-    fn pieces_hash_like_their_concatenation() {
-        assert_eq!(
-            crc32c_of([&b"1234"[..], b"", b"56789"]),
-            crc32c(b"123456789")
-        );
+    fn bytes_hash_alike_in_one_or_in_pieces() {
+        let mut crc = Crc32c::default();
+        [&b"1234"[..], b"", b"56789"].map(|piece| crc.update(piece));
+        assert_eq!(crc.value(), crc32c(b"123456789"));
     }
 }

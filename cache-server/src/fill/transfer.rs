@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, ErrorKind};
 use futures::StreamExt;
@@ -10,14 +10,13 @@ use tokio::task::JoinHandle;
 
 use super::{Fills, Flight, OpenObject, chunk_end};
 use crate::origin::Error as OriginError;
-use crate::store::WriteError;
+use crate::store::{Pieces, WriteError};
 
 /// The chunk, or the part of one, that is being put together: pieces as they arrived, not
 /// copied.
 struct Assembly {
     range: ByteRange,
-    pieces: Vec<Bytes>,
-    bytes: u64,
+    pieces: Pieces,
 }
 
 impl Assembly {
@@ -27,18 +26,16 @@ impl Assembly {
         let range = chunk.intersect(whole);
         (!range.is_empty()).then_some(Self {
             range,
-            pieces: Vec::new(),
-            bytes: 0,
+            pieces: Pieces::default(),
         })
     }
 
     /// Takes as much of `piece` as belongs here; true once nothing is missing.
     fn take(&mut self, piece: &mut Bytes) -> bool {
-        let wanted = usize::try_from(self.range.len() - self.bytes).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(self.range.len() - self.pieces.len()).unwrap_or(usize::MAX);
         let taken = piece.split_to(piece.len().min(wanted));
-        self.bytes += taken.len() as u64;
         self.pieces.push(taken);
-        self.bytes == self.range.len()
+        self.pieces.len() == self.range.len()
     }
 }
 
@@ -91,7 +88,7 @@ impl Fills {
     ) -> JoinHandle<()> {
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
         tokio::task::spawn_blocking(move || {
-            let Assembly { range, pieces, .. } = part;
+            let Assembly { range, pieces } = part;
             fills.ahead.received(range.len());
             match object.lease.write_pages(range, &pieces) {
                 Ok(()) => fills.stats.stored(range.len()),
@@ -99,7 +96,7 @@ impl Fills {
                     report(&error, &object, range);
                     fills.stats.read_through(range.len());
                     let id = object.target.id;
-                    fills.transient.insert(id, range.start(), join(&pieces));
+                    fills.transient.insert(id, range.start(), pieces.join());
                 }
             }
             flight.arrived(range.end());
@@ -126,17 +123,6 @@ fn report(error: &WriteError, object: &OpenObject, range: ByteRange) {
             tracing::warn!(%error, object = %object.target.name(), %range, "bytes not cached");
         }
     }
-}
-
-fn join(pieces: &[Bytes]) -> Bytes {
-    if let [whole] = pieces {
-        return whole.clone();
-    }
-    let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces
-        .iter()
-        .for_each(|piece| joined.extend_from_slice(piece));
-    joined.freeze()
 }
 
 fn classify(error: OriginError) -> CacheError {

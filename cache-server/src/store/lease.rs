@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use forebay_core::cache::Backing;
 use forebay_core::chunk::{self, CHUNK_SIZE};
-use forebay_core::{ByteRange, ObjectId, checksum};
+use forebay_core::{ByteRange, ObjectId};
 
 use super::chunks::{ChunkState, Piece};
 use super::object::{Object, Place};
 use super::pack::PackedLease;
 use super::pages::Pages;
+use super::pieces::Pieces;
 use super::tier::NewBytes;
 use super::{Store, WriteError};
 
@@ -160,7 +161,7 @@ impl ObjectLease {
             false => ByteRange::at(index.saturating_mul(CHUNK_SIZE), 0),
             true => chunk::range(index, self.size()),
         };
-        self.write_pages(range, pieces)
+        self.write_pages(range, &pieces.iter().cloned().collect())
     }
 
     /// Files the bytes `range`, which are `pieces` in order: a chunk, or a run of pages of
@@ -175,23 +176,26 @@ impl ObjectLease {
     /// [`WriteError::Pages`] if the range is not made of pages of one chunk;
     /// [`WriteError::Length`] if the pieces are not exactly its length. Whatever the
     /// device does, this is no reason to fail the read that brought the bytes.
-    pub fn write_pages(&self, range: ByteRange, pieces: &[Bytes]) -> Result<(), WriteError> {
+    pub fn write_pages(&self, range: ByteRange, pieces: &Pieces) -> Result<(), WriteError> {
         let (index, pages) = Pages::of(range, self.size())
             .filter(|(_, pages)| pages.is_whole() || chunk::count(self.size()) > 1)
             .ok_or(WriteError::Pages { range })?;
-        let got = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let got = pieces.len();
         if range.len() != got {
             return Err(WriteError::Length { range, got });
         }
         if self.first_absent(range).is_none() {
             return Ok(());
         }
-        let crc = checksum::crc32c_of(pieces.iter().map(|piece| &piece[..]));
-        let piece = Piece { index, pages, crc };
+        let piece = Piece {
+            index,
+            pages,
+            crc: pieces.crc(),
+        };
         let new = NewBytes {
             piece,
             range,
-            bytes: pieces,
+            bytes: pieces.as_slice(),
         };
         match &self.held {
             Held::Alone { object, .. } => self.store.write(object, &new),

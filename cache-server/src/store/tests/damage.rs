@@ -88,7 +88,9 @@ fn a_flipped_bit_in_pages_takes_the_pages_of_their_chunk() {
         let from = (range.start() % CHUNK_SIZE) as usize;
         let bytes = Bytes::from(SAMPLES[0].bytes(range.start() / CHUNK_SIZE));
         let bytes = bytes.slice(from..from + range.len() as usize);
-        lease.write_pages(range, &[bytes]).unwrap();
+        lease
+            .write_pages(range, &Pieces::from_iter([bytes]))
+            .unwrap();
     }
     drop(lease);
     store.close();

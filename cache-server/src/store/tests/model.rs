@@ -158,7 +158,10 @@ impl Harness {
         let within = |at: u64| (at - index * CHUNK_SIZE) as usize;
         if !range.is_empty() {
             let bytes = bytes.slice(within(range.start())..within(range.end()));
-            if lease.write_pages(range, &[bytes]).is_ok() {
+            if lease
+                .write_pages(range, &Pieces::from_iter([bytes]))
+                .is_ok()
+            {
                 let pages = range.start() / PAGE_SIZE..range.end().div_ceil(PAGE_SIZE);
                 self.written.extend(pages.map(|page| (n, page)));
             }

@@ -84,7 +84,9 @@ fn pages_of_partial_chunks_are_compared_too() {
         let from = (range.start() % CHUNK_SIZE) as usize;
         let bytes = Bytes::from(sample.bytes(range.start() / CHUNK_SIZE));
         let bytes = bytes.slice(from..from + range.len() as usize);
-        lease.write_pages(range, &[bytes]).unwrap();
+        lease
+            .write_pages(range, &Pieces::from_iter([bytes]))
+            .unwrap();
     }
     overwrite(&data_files(dir.path())[0], pages(300).start() + 100);
     store.scrub();
