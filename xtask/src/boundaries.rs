@@ -61,7 +61,7 @@ const OWNED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that see everything, being tests and measurements.
-const OBSERVERS: &[&str] = &["forebay-tests", "forebay-benches"];
+const OBSERVERS: &[&str] = &["forebay-tests", "forebay-benches", "forebay-fuzz"];
 
 #[derive(Deserialize)]
 struct Metadata {

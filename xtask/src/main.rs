@@ -7,6 +7,7 @@ mod cluster_tests;
 mod command;
 mod csi_sanity;
 mod debian;
+mod fuzz;
 mod measure;
 mod peers;
 mod servers;
@@ -43,6 +44,15 @@ enum Task {
         /// The list: read-path, local-speed, survive or csi.
         name: String,
         /// Arguments of the list.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Fuzzes everything that reads bytes which it did not write: files of the cache, frames,
+    /// plans; exit 1 after a crash.
+    ///
+    /// `--minutes N` for each target, `--target T` for one; `--help` lists the rest.
+    Fuzz {
+        /// Arguments of the fuzzer.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -105,6 +115,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::check(),
         Task::Generate => check::generate(),
         Task::Show { name, args } => measure::show(&name, &args),
+        Task::Fuzz { args } => fuzz::run(&args),
         Task::Bench(Bench::Peers { args }) => measure::bench_peers(&args),
         Task::Bench(Bench::HitRatios { args }) => measure::bench_hit_ratios(&args),
         Task::Cluster(task) => cluster::run(&task),

@@ -176,6 +176,10 @@ impl Header {
             .try_fold(HEADER_LEN as u64, |a, &b| a.checked_add(b))?;
         let entries = self.entries();
         let odd = self.len(Section::OddEntries) / 4;
+        // What follows counts with them.
+        if !(1..u64::from(u32::MAX)).contains(&entries) || odd > entries {
+            return Some(false);
+        }
         let expected = [
             (Section::Sizes, 8 * entries),
             (Section::Modified, 8 * entries),
@@ -190,7 +194,6 @@ impl Header {
         let directories = self.len(Section::Directories);
         Some(
             i64::try_from(total).is_ok()
-                && (1..u64::from(u32::MAX)).contains(&entries)
                 && directories > 0
                 && directories.is_multiple_of(DIRECTORY_ROW as u64)
                 && expected
@@ -281,6 +284,7 @@ mod tests {
             (Section::NameBases, 8),
             (Section::OddOffsets, 0),
             (Section::OddEntries, 4),
+            (Section::OddEntries, 1 << 63),
             (Section::NameBytes, u64::MAX),
             (Section::NameBytes, 1 << 63),
         ] {
