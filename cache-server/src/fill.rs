@@ -56,6 +56,16 @@ use transient::Transient;
 /// many gaps.
 const MOST_GAPS: usize = 16;
 
+/// More connections than this make no origin faster.
+const MOST_DEMAND_FLIGHTS: usize = 128;
+/// Fewer would make a single reader of several files wait for itself.
+const LEAST_DEMAND_FLIGHTS: usize = 4;
+
+/// Room for what 64 readers wait for.
+const MOST_TRANSIENT_BYTES: u64 = 64 << 20;
+/// Room for what the fewest flights bring.
+const LEAST_TRANSIENT_BYTES: u64 = 8 << 20;
+
 /// How long a reader waits before it tries again to open a file, when the process is
 /// short of descriptors.
 const DESCRIPTOR_WAIT: Duration = Duration::from_millis(100);
@@ -70,7 +80,7 @@ pub struct FillConfig {
     /// 8 MiB: large enough that the time to the first byte of a far bucket (20 to
     /// 100 ms) is small beside the transfer.
     pub part_bytes: u64,
-    /// Origin reads at once for readers that wait.
+    /// Origin reads at once for readers that wait; each has up to two chunks in memory.
     pub demand_flights: usize,
     /// Limits of what is fetched ahead of readers.
     pub prefetch: PrefetchConfig,
@@ -85,10 +95,25 @@ impl Default for FillConfig {
         Self {
             origin_timeout: Duration::from_secs(60),
             part_bytes: 8 << 20,
-            demand_flights: 128,
+            demand_flights: MOST_DEMAND_FLIGHTS,
             prefetch: PrefetchConfig::default(),
             origin_stats: Arc::default(),
-            transient_bytes: 64 << 20,
+            transient_bytes: MOST_TRANSIENT_BYTES,
+        }
+    }
+}
+
+impl FillConfig {
+    /// The defaults, but for a process that may use `memory` bytes no more than a quarter
+    /// of those for readers that wait and an eighth for bytes that find no room in the
+    /// store. An eighth is prefetch's; the rest is left to all else.
+    pub fn within(memory: u64) -> Self {
+        let flights = memory / 4 / (2 * chunk::CHUNK_SIZE);
+        let flights = usize::try_from(flights).unwrap_or(usize::MAX);
+        Self {
+            demand_flights: flights.clamp(LEAST_DEMAND_FLIGHTS, MOST_DEMAND_FLIGHTS),
+            transient_bytes: (memory / 8).clamp(LEAST_TRANSIENT_BYTES, MOST_TRANSIENT_BYTES),
+            ..Self::default()
         }
     }
 }
@@ -413,4 +438,23 @@ fn timed_out(object: &OpenObject, range: ByteRange, limit: Duration) -> CacheErr
 fn no_room(object: &OpenObject) -> CacheError {
     let message = format!("the cache has no room to keep {}", object.target.name());
     CacheError::new(ErrorKind::NoSpace, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_memory_makes_limits_that_fit_into_it_and_much_leaves_the_defaults() {
+        for memory in [0, 64 << 20, 128 << 20, 1 << 30] {
+            let limits = FillConfig::within(memory);
+            let flights = limits.demand_flights as u64 * 2 * chunk::CHUNK_SIZE;
+            assert!(limits.demand_flights >= LEAST_DEMAND_FLIGHTS);
+            assert!(limits.transient_bytes >= LEAST_TRANSIENT_BYTES);
+            assert!(memory == 0 || flights + limits.transient_bytes <= memory * 3 / 8);
+        }
+        let (much, usual) = (FillConfig::within(u64::MAX), FillConfig::default());
+        assert_eq!(much.demand_flights, usual.demand_flights);
+        assert_eq!(much.transient_bytes, usual.transient_bytes);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
-use forebay_cache_server::prefetch::PrefetchConfig;
+use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::source::OriginConfig;
 use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
 use tokio::runtime::Handle;
@@ -34,6 +34,7 @@ pub(crate) async fn start(
     config.policy = cache.policy.into();
     config.scrub_rate = cache.scrub_rate.0;
     let store = off_runtime(move || Store::open(config)).await??;
+    let memory = prefetch::memory_limit().unwrap_or(u64::MAX);
     let fill = FillConfig {
         origin_timeout: origin.timeout,
         prefetch: PrefetchConfig {
@@ -41,7 +42,7 @@ pub(crate) async fn start(
             ..PrefetchConfig::default()
         },
         origin_stats: Arc::clone(&origin.stats),
-        ..FillConfig::default()
+        ..FillConfig::within(memory)
     };
     Ok(NodeCache::new(store, fill, Handle::current()))
 }

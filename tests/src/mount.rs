@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::endpoint::Endpoint;
+use crate::memory_group::MemoryGroup;
 use crate::process::Process;
 use crate::require::{binary, require_root_and_fuse};
 use crate::wait::wait_until;
@@ -36,9 +37,12 @@ const COMMAND_SECS: &str = "60";
 pub struct MountCommand {
     dir: PathBuf,
     cache: PathBuf,
+    has_cache: bool,
     source: Option<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    // The list of processes of a control group.
+    group: Option<PathBuf>,
     limit: Duration,
 }
 
@@ -57,6 +61,7 @@ impl MountCommand {
         Self {
             dir: dir.to_owned(),
             cache: dir.join("cache"),
+            has_cache: true,
             source: None,
             args: Vec::new(),
             env: [
@@ -67,8 +72,21 @@ impl MountCommand {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
+            group: None,
             limit: LIMIT,
         }
+    }
+
+    /// `forebay mount DATASET` in `dir`, through the cache server at `socket`.
+    pub fn through(socket: &Path, dataset: &str, dir: &Path) -> Self {
+        let mut command = Self::new(dataset, dir);
+        // The cache and all that is said about it is the server's.
+        command
+            .env
+            .retain(|(name, _)| name != "FOREBAY_MEMORY_SIZE");
+        command.has_cache = false;
+        let server = format!("--server=unix:{}", socket.display());
+        command.args(&[&server])
     }
 
     /// With these arguments.
@@ -100,6 +118,12 @@ impl MountCommand {
     /// With this cache directory, which is made if it is not there.
     pub fn cache(mut self, dir: &Path) -> Self {
         self.cache = dir.to_owned();
+        self
+    }
+
+    /// With the memory of this group, which must live longer.
+    pub fn within(mut self, group: &MemoryGroup) -> Self {
+        self.group = Some(group.processes());
         self
     }
 
@@ -210,9 +234,12 @@ impl MountCommand {
     /// # Panics
     /// If one cannot be made.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = self.program();
         command.arg("mount").args(&self.source).arg(self.path());
-        command.arg("--cache-dir").arg(&self.cache).args(&self.args);
+        if self.has_cache {
+            command.arg("--cache-dir").arg(&self.cache);
+        }
+        command.args(&self.args);
         for dir in [&self.path(), &self.cache, &self.dir.join("run")] {
             // A dead mount cannot be looked at, but it is there.
             if let Err(error) = fs::create_dir_all(dir)
@@ -223,6 +250,17 @@ impl MountCommand {
         }
         self.set_environment(&mut command);
         command
+    }
+
+    /// The binary, which enters its group before it begins.
+    fn program(&self) -> Command {
+        let Some(group) = &self.group else {
+            return Command::new(binary());
+        };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"echo $$ >"$0" && exec "$@""#]);
+        shell.arg(group).arg(binary());
+        shell
     }
 
     fn set_environment(&self, command: &mut Command) {

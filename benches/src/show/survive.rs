@@ -6,6 +6,7 @@ use super::Item;
 mod corruption;
 mod keeper_memory;
 mod kill;
+mod memory;
 mod origin_stop;
 mod siege;
 mod upgrade;
@@ -15,6 +16,10 @@ pub const ITEMS: &[Item] = &[
     Item {
         name: "keeper memory",
         run: keeper_memory::run,
+    },
+    Item {
+        name: "little memory",
+        run: memory::run,
     },
     Item {
         name: "kill -9",

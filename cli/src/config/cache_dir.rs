@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use forebay_cache_server::source;
+use forebay_cache_server::{prefetch, source};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{CacheConfig, DatasetConfig};
@@ -270,11 +270,13 @@ fn usable_memory(dir: &Path, cache: &CacheConfig) -> Result<u64, Error> {
     }
     let room = free_bytes(dir)? + held_bytes(dir);
     let asked = cache.memory.size.0;
-    // Half of a small /dev/shm is left to others; containers often have 64 MiB of it.
+    // Half of a small /dev/shm is left to others; containers often have 64 MiB of it. What
+    // is kept there is part of the memory that a container may use.
     let (quota, least) = if cache.memory.explicit {
         (asked, asked)
     } else {
-        (asked.min(room / 2), LEAST_ROOM)
+        let quarter = prefetch::memory_limit().map_or(asked, |limit| limit / 4);
+        (asked.min(room / 2).min(quarter), LEAST_ROOM)
     };
     if quota < least || room < least {
         let (free, least) = (Size(room), Size(least));

@@ -73,6 +73,9 @@ pub struct ServerOptions {
     )]
     pub cache_size: Option<Size>,
     /// How much memory (tmpfs, /dev/shm) the cache may use; 0 for none.
+    ///
+    /// The default gives way to half of a small /dev/shm, and to a quarter of the memory that
+    /// the process may use.
     #[arg(
         long,
         env = "FOREBAY_MEMORY_SIZE",
