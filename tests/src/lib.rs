@@ -10,6 +10,7 @@
 
 mod bucket;
 mod ceph;
+mod chaos;
 pub mod cluster;
 pub mod csi;
 mod dataset;
@@ -33,6 +34,7 @@ mod wait;
 
 pub use bucket::{Bucket, stream, stream_at};
 pub use ceph::Ceph;
+pub use chaos::{Chaos, Fault, Plan, Step};
 pub use dataset::{Dataset, Difference, File, Mismatch, Shape, Sizes};
 pub use endpoint::Endpoint;
 pub use memory_group::MemoryGroup;

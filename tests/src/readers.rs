@@ -76,6 +76,16 @@ pub struct Seen {
     pub slow: Vec<Slow>,
 }
 
+impl Seen {
+    /// Adds what another has seen.
+    pub fn add(&mut self, other: Self) {
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+        self.faults.extend(other.faults);
+        self.slow.extend(other.slow);
+    }
+}
+
 /// The readers at work.
 #[derive(Debug)]
 pub struct Readers {
@@ -109,11 +119,7 @@ impl Readers {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Seen::default();
         for reader in self.running {
-            let seen = reader.join().expect("readers collect what goes wrong");
-            all.operations += seen.operations;
-            all.bytes += seen.bytes;
-            all.faults.extend(seen.faults);
-            all.slow.extend(seen.slow);
+            all.add(reader.join().expect("readers collect what goes wrong"));
         }
         all
     }

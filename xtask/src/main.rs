@@ -47,6 +47,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Lets everything below readers fail, as it follows from a seed; exit 1 if one of them
+    /// sees more than a pause.
+    ///
+    /// `--seed N`, `--minutes M`; `--plan` prints what would happen.
+    Chaos {
+        /// Arguments of the run.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Fuzzes everything that reads bytes which it did not write: files of the cache, frames,
     /// plans; exit 1 after a crash.
     ///
@@ -115,6 +124,7 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::check(),
         Task::Generate => check::generate(),
         Task::Show { name, args } => measure::show(&name, &args),
+        Task::Chaos { args } => measure::chaos(&args),
         Task::Fuzz { args } => fuzz::run(&args),
         Task::Bench(Bench::Peers { args }) => measure::bench_peers(&args),
         Task::Bench(Bench::HitRatios { args }) => measure::bench_hit_ratios(&args),

@@ -50,6 +50,12 @@ pub(crate) fn bench_hit_ratios(args: &[String]) -> Result<()> {
     run("hit-ratios", args)
 }
 
+/// Lets everything fail below the readers of two mounts.
+pub(crate) fn chaos(args: &[String]) -> Result<()> {
+    servers::install_fuse()?;
+    run("chaos", args)
+}
+
 /// Builds what is measured and runs `program` of the measurements.
 fn run(program: &str, args: &[String]) -> Result<()> {
     run_with(program, args, &[])
