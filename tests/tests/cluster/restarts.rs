@@ -7,7 +7,7 @@ use forebay_tests::{kill, wait_until};
 use rustix::process::Signal;
 
 /// Reads and checks everything again and again; ends at the first error.
-const LOOP: &str = "cd /data; while sha256sum -c SHA256SUMS >/tmp/out 2>&1; do echo round; done; cat /tmp/out; exit 1";
+const LOOP: &str = "cd /data; while out=$(sha256sum -c SHA256SUMS 2>&1); do echo round; done; echo \"$out\"; exit 1";
 
 struct Reader {
     fixture: Fixture,
