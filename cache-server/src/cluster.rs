@@ -11,7 +11,7 @@
 //!
 //! **Members** come from a [`Membership`]: a list, DNS, or a feed that somebody writes.
 //! Whether they live is found out by a heartbeat on a connection of its own; one that is
-//! silent for [`health::DEAD_AFTER`] is passed over, and what was under way to it breaks
+//! silent for [`health::pulse::DEAD_AFTER`] is passed over, and what was under way to it breaks
 //! off and goes on elsewhere.
 
 use std::fmt;
@@ -29,6 +29,8 @@ mod health;
 mod membership;
 mod peer;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod tls;
 
@@ -67,6 +69,7 @@ pub struct ClusterConfig {
 pub(crate) struct Live {
     /// Counts the changes.
     epoch: u64,
+    /// This one first.
     members: Vec<Member>,
     /// In the order of the members; `None` is this one.
     peers: Vec<Option<Arc<Peer>>>,
@@ -85,6 +88,17 @@ impl Live {
     pub(crate) fn rank(&self, key: SegmentKey, count: usize) -> Ranked {
         rank(&self.members, key, count)
     }
+}
+
+/// Members that are asked before the origin, when those before them cannot be reached.
+const ASKED_BEFORE_ORIGIN: usize = 3;
+
+/// The positions of the members that are asked for a segment before its origin is, best
+/// first: those that are ranked before this one, which is at position 0.
+fn asked_first(ranked: Ranked) -> impl Iterator<Item = usize> {
+    (0..)
+        .map_while(move |place| ranked.as_slice().get(place).copied())
+        .take_while(|&position| position != 0)
 }
 
 /// A member's view of its cluster.

@@ -9,14 +9,11 @@ use forebay_core::{ByteRange, ETag, ObjectId};
 use forebay_proto::peer::ReadRequest;
 use futures::stream::{self, StreamExt};
 
-use super::Cluster;
 use super::connection::PeerError;
 use super::peer::{Peer, PeerBody};
 use super::stats::ClusterStats;
+use super::{ASKED_BEFORE_ORIGIN, Cluster, asked_first};
 use crate::origin::{Body, Error, Origin, Page, PageRequest, PinnedObject};
-
-/// Members that are asked before the origin, when those before them cannot be reached.
-const ASKED_BEFORE_ORIGIN: usize = 3;
 
 /// An origin whose objects are read from the members of a cluster that keep them, and from
 /// the origin itself by the member that is first in rank.
@@ -176,12 +173,8 @@ impl Reading {
         let live = self.cluster.live();
         let key = SegmentKey::of(self.id, range.start());
         let ranked = live.rank(key, self.cluster.config.replicas + ASKED_BEFORE_ORIGIN);
-        let mut peers = ranked
-            .as_slice()
-            .iter()
-            .map(|&position| live.peers[position].clone())
-            // From this member's place on, the origin is asked.
-            .map_while(|peer| peer)
+        let mut peers = asked_first(ranked)
+            .filter_map(|position| live.peers[position].clone())
             .filter(|peer| !self.passed_over.iter().any(|name| name == peer.name()));
         (peers.next(), peers.next())
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use forebay_core::placement::Member;
 use forebay_proto::peer::{Reply, Request};
@@ -16,35 +15,31 @@ use super::connection::{Connection, Connector, PeerError};
 use super::membership::{MemberInfo, Roster};
 use super::peer::Peer;
 
-/// Between two heartbeats.
-pub(super) const PING_EVERY: Duration = Duration::from_millis(300);
-/// A member that has been silent for this time is dead: four heartbeats, and with the time
-/// to find out less than two seconds.
-pub(super) const DEAD_AFTER: Duration = Duration::from_millis(1200);
+pub(super) mod pulse;
+pub(super) mod roll;
 
-/// What a heartbeat has found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Alive,
-    /// Alive, and about to leave.
-    Draining,
-    Dead,
-}
+pub(super) use pulse::PING_EVERY;
+use pulse::{Health, PING_TIMEOUT, Pulse};
+use roll::Roll;
 
-/// A listed member, watched.
+/// What there is of another listed member.
 struct Watched {
-    info: MemberInfo,
-    health: Health,
     peer: Option<Arc<Peer>>,
     heartbeat: AbortHandle,
+}
+
+impl Watched {
+    fn bury(&mut self) {
+        if let Some(peer) = self.peer.take() {
+            peer.bury();
+        }
+    }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         self.heartbeat.abort();
-        if let Some(peer) = &self.peer {
-            peer.bury();
-        }
+        self.bury();
     }
 }
 
@@ -56,7 +51,7 @@ pub(super) async fn watch(
 ) {
     let (tell, mut told) = mpsc::unbounded_channel();
     let mut watched: BTreeMap<String, Watched> = BTreeMap::new();
-    let mut own = MemberInfo::new(connector.member.clone());
+    let mut roll = Roll::new(MemberInfo::new(connector.member.clone()));
     roster.mark_changed();
     loop {
         tokio::select! {
@@ -66,85 +61,62 @@ pub(super) async fn watch(
                     std::future::pending::<()>().await;
                 }
                 let listed = Arc::clone(&roster.borrow_and_update());
-                own = enrol(&listed, &mut watched, &connector, &tell);
+                roll.list(&listed);
+                enrol(&roll, &mut watched, &connector, &tell);
             }
             found = told.recv() => {
                 let Some((name, health)) = found else { return };
                 let Some(member) = watched.get_mut(&name) else { continue };
-                note(member, health, &connector);
+                roll.note(&name, health);
+                match health {
+                    Health::Dead => member.bury(),
+                    Health::Alive | Health::Draining => {
+                        let alive = || Peer::new(&name, Arc::clone(&connector));
+                        member.peer.get_or_insert_with(alive);
+                    }
+                }
             }
         }
         let Some(cluster) = cluster.upgrade() else {
             return;
         };
-        publish(&cluster, &own, &watched);
+        publish(&cluster, &roll, &watched);
     }
 }
 
-/// Brings `watched` in line with the roster; returns what it says of this member.
+/// Listens for the heart of everybody on the roll, and of nobody else.
 fn enrol(
-    roster: &Roster,
+    roll: &Roll,
     watched: &mut BTreeMap<String, Watched>,
     connector: &Arc<Connector>,
     tell: &mpsc::UnboundedSender<(String, Health)>,
-) -> MemberInfo {
-    let own = roster
-        .members
-        .iter()
-        .find(|info| info.name == connector.member);
-    let others = || {
-        roster
-            .members
-            .iter()
-            .filter(|info| info.name != connector.member)
-    };
-    watched.retain(|name, _| others().any(|info| info.name == *name));
-    for info in others() {
-        if let Some(known) = watched.get_mut(&info.name) {
-            known.info = info.clone();
+) {
+    watched.retain(|name, _| roll.has(name));
+    for name in roll.others() {
+        if watched.contains_key(name) {
             continue;
         }
-        let (connector, tell, name) = (Arc::clone(connector), tell.clone(), info.name.clone());
-        let heartbeat = tokio::spawn(async move { heartbeat(&connector, name, &tell).await });
+        let (connector, tell, of) = (Arc::clone(connector), tell.clone(), name.to_owned());
+        let heartbeat = tokio::spawn(async move { heartbeat(&connector, of, &tell).await });
         let member = Watched {
-            info: info.clone(),
-            health: Health::Dead,
             peer: None,
             heartbeat: heartbeat.abort_handle(),
         };
-        watched.insert(info.name.clone(), member);
-    }
-    own.cloned()
-        .unwrap_or_else(|| MemberInfo::new(connector.member.clone()))
-}
-
-fn note(member: &mut Watched, health: Health, connector: &Arc<Connector>) {
-    member.health = health;
-    match health {
-        Health::Dead => {
-            if let Some(peer) = member.peer.take() {
-                peer.bury();
-            }
-        }
-        Health::Alive | Health::Draining => {
-            let name = &member.info.name;
-            let alive = || Peer::new(name, Arc::clone(connector));
-            member.peer.get_or_insert_with(alive);
-        }
+        watched.insert(name.to_owned(), member);
     }
 }
 
-fn publish(cluster: &Cluster, own: &MemberInfo, watched: &BTreeMap<String, Watched>) {
-    let member = |info: &MemberInfo| Member::new(&info.name, info.weight, info.zone.as_deref());
-    let mut members = vec![member(own)];
-    let mut peers = vec![None];
-    for found in watched.values() {
-        // What is under way to one that drains goes on; it is asked for nothing new.
-        if let (Health::Alive, Some(peer)) = (found.health, &found.peer) {
-            members.push(member(&found.info));
-            peers.push(Some(Arc::clone(peer)));
-        }
-    }
+fn publish(cluster: &Cluster, roll: &Roll, watched: &BTreeMap<String, Watched>) {
+    let live = roll.live().filter_map(|info| {
+        let peer = match info.name == roll.own().name {
+            true => None,
+            // One of whom a sign of life was heard has a peer.
+            false => Some(Arc::clone(watched.get(&info.name)?.peer.as_ref()?)),
+        };
+        let member = Member::new(&info.name, info.weight, info.zone.as_deref());
+        Some((member, peer))
+    });
+    let (members, peers): (Vec<_>, Vec<_>) = live.unzip();
     let count = members.len() as u64;
     cluster.stats.members.store(count, Ordering::Relaxed);
     let live = cluster.live();
@@ -166,44 +138,36 @@ async fn heartbeat(
     name: String,
     tell: &mpsc::UnboundedSender<(String, Health)>,
 ) {
-    let mut told = Health::Dead;
-    let mut last = Instant::now();
+    let first = Instant::now();
+    let mut pulse = Pulse::new();
     let mut connection: Option<Connection> = None;
     let mut complained = false;
     loop {
         let began = Instant::now();
-        let sign = tokio::time::timeout(DEAD_AFTER / 2, ping(connector, &name, &mut connection));
-        let found = match sign.await {
+        let sign = tokio::time::timeout(PING_TIMEOUT, ping(connector, &name, &mut connection));
+        let change = match sign.await {
             Ok(Ok(draining)) => {
-                last = Instant::now();
                 complained = false;
-                match draining {
-                    true => Health::Draining,
-                    false => Health::Alive,
-                }
+                pulse.heard(first.elapsed(), draining)
             }
             failed => {
                 connection = None;
                 let refused = matches!(failed, Ok(Err(PeerError::Refused { .. })));
                 if let Ok(Err(error)) = failed
                     && !complained
-                    && (refused || told != Health::Dead)
+                    && (refused || pulse.health() != Health::Dead)
                 {
                     complained = true;
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, peer = %name, "no sign of life");
                 }
-                match last.elapsed() < DEAD_AFTER && told != Health::Dead {
-                    true => told,
-                    false => Health::Dead,
-                }
+                pulse.missed(first.elapsed())
             }
         };
-        if found != told {
-            told = found;
-            if tell.send((name.clone(), found)).is_err() {
-                return;
-            }
+        if let Some(found) = change
+            && tell.send((name.clone(), found)).is_err()
+        {
+            return;
         }
         tokio::time::sleep_until(began + PING_EVERY).await;
     }
