@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +53,7 @@ pub enum Error {
 pub struct Builder {
     credentials: Option<(String, String)>,
     threads: Option<usize>,
+    address: Option<IpAddr>,
 }
 
 impl fmt::Debug for Builder {
@@ -60,6 +61,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("anonymous", &self.credentials.is_none())
             .field("threads", &self.threads)
+            .field("address", &self.address)
             .finish()
     }
 }
@@ -78,7 +80,13 @@ impl Builder {
         self
     }
 
-    /// Starts the server on a free port of 127.0.0.1.
+    /// Listens at this address of the machine; at 127.0.0.1 if not set.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// Starts the server on a free port.
     ///
     /// It has threads of its own: it can be started from asynchronous code or not, and
     /// a client that blocks its runtime does not block the server.
@@ -102,7 +110,8 @@ impl Builder {
             faults: Arc::new(Faults::default()),
             counters: Arc::new(Counters::default()),
         };
-        let (address, listener) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = self.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (address, listener) = listen(SocketAddr::new(address, 0))?;
         let serving = Serving::start(&runtime, listener, frontend.clone());
         Ok(LoopbackS3 {
             buckets,

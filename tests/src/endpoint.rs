@@ -1,5 +1,7 @@
 //! Where an S3 server is and how it knows us.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 /// An S3 server: address and keys. Buckets are addressed by path.
@@ -28,11 +30,17 @@ impl Endpoint {
 
     /// An in-process server that knows the keys of [`Self::new`], and its endpoint.
     pub fn loopback() -> (forebay_loopback_s3::LoopbackS3, Self) {
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// [`Self::loopback`] at another address of this machine.
+    pub fn at(address: IpAddr) -> (forebay_loopback_s3::LoopbackS3, Self) {
         let keys = Self::new("");
         let server = forebay_loopback_s3::LoopbackS3::builder()
             .credentials(keys.access_key, keys.secret_key)
+            .address(address)
             .start()
-            .expect("an S3 server on a free port of 127.0.0.1");
+            .unwrap_or_else(|error| panic!("start an S3 server at {address}: {error}"));
         let endpoint = Self::new(server.endpoint());
         (server, endpoint)
     }

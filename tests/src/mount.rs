@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::endpoint::Endpoint;
 use crate::memory_group::MemoryGroup;
+use crate::netns::Namespace;
 use crate::process::Process;
 use crate::require::{binary, require_root_and_fuse};
 use crate::wait::wait_until;
@@ -38,6 +39,7 @@ pub struct MountCommand {
     dir: PathBuf,
     cache: PathBuf,
     has_cache: bool,
+    namespace: Option<Namespace>,
     source: Option<String>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
@@ -62,6 +64,7 @@ impl MountCommand {
             dir: dir.to_owned(),
             cache: dir.join("cache"),
             has_cache: true,
+            namespace: None,
             source: None,
             args: Vec::new(),
             env: [
@@ -107,6 +110,12 @@ impl MountCommand {
             self = self.env(name, value);
         }
         self.args(&["--endpoint", &endpoint.url, "--path-style"])
+    }
+
+    /// In this network namespace.
+    pub fn inside(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
     }
 
     /// As users mount: under a supervisor, which starts another process when the one that
@@ -252,8 +261,11 @@ impl MountCommand {
         command
     }
 
-    /// The binary, which enters its group before it begins.
+    /// The binary, in its namespace, or one that enters its group before it begins.
     fn program(&self) -> Command {
+        if let Some(namespace) = &self.namespace {
+            return namespace.command(&binary());
+        }
         let Some(group) = &self.group else {
             return Command::new(binary());
         };

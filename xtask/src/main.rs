@@ -41,7 +41,7 @@ enum Task {
     ///
     /// `--only ITEM` runs the items whose names contain ITEM; `--help` lists the rest.
     Show {
-        /// The list: read-path, local-speed, survive or csi.
+        /// The list: read-path, local-speed, survive, csi or distributed.
         name: String,
         /// Arguments of the list.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -102,8 +102,8 @@ enum Bench {
 
 #[derive(Subcommand)]
 enum Servers {
-    /// Installs SeaweedFS below .servers, and Ceph and FUSE from Debian; needs root for
-    /// the latter.
+    /// Installs SeaweedFS below .servers, and Ceph, FUSE and the network's tools from
+    /// Debian; needs root for the latter.
     Install,
 }
 

