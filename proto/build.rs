@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// Our own contracts, below `proto/`.
-const OURS: [&str; 1] = ["mount/v1/mount.proto"];
+const OURS: [&str; 2] = ["cache/v1/cache.proto", "mount/v1/mount.proto"];
 
 /// Those of others, kept as they are published.
 const OTHERS: [&str; 2] = ["csi/v1/csi.proto", "pluginregistration/v1/api.proto"];

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 mod clustered;
 mod connection;
+mod control;
 mod health;
 mod membership;
 mod peer;
@@ -36,12 +37,13 @@ mod tls;
 
 pub use clustered::Clustered;
 pub use membership::{Dns, Feed, MemberInfo, Membership, Roster};
-pub use server::PeerServer;
+pub use server::{MemberService, PeerServer};
 pub use stats::ClusterStats;
 pub use tls::{Tls, TlsError, TlsFiles};
 
+pub(crate) use peer::Peer;
+
 use connection::Connector;
-use peer::Peer;
 
 /// How servers of a cluster know that they may talk to each other.
 #[derive(Clone, Debug)]
@@ -85,6 +87,20 @@ impl fmt::Debug for Live {
 }
 
 impl Live {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The member at that position; `None` is this one.
+    pub(crate) fn member(&self, position: usize) -> Option<&Arc<Peer>> {
+        self.peers.get(position)?.as_ref()
+    }
+
     pub(crate) fn rank(&self, key: SegmentKey, count: usize) -> Ranked {
         rank(&self.members, key, count)
     }
@@ -186,6 +202,16 @@ impl Cluster {
         if others > 0 {
             tokio::time::sleep(health::PING_EVERY * 2 + Duration::from_millis(50)).await;
         }
+    }
+
+    /// This member's name.
+    pub fn member_name(&self) -> &str {
+        &self.config.member
+    }
+
+    /// How many members keep each segment.
+    pub fn replicas(&self) -> usize {
+        self.config.replicas
     }
 
     pub(crate) fn live(&self) -> Arc<Live> {

@@ -1,6 +1,7 @@
 //! The cache of a node: what lies between a reader and the origin.
 
 pub mod cluster;
+pub mod control;
 pub mod dataset;
 pub mod eviction;
 pub mod fill;
@@ -12,3 +13,4 @@ pub mod origin;
 pub mod prefetch;
 pub mod source;
 pub mod store;
+pub mod warmup;

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use forebay_core::cache::{Cache, CacheError};
 use forebay_core::manifest::VersionId;
 use forebay_proto::local::{Attach, Report, StoredVersion, Welcome};
@@ -19,6 +20,7 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::control::{self, ControlPort};
 use crate::node::{Summary, WarmupProgress};
 
 mod answer;
@@ -31,7 +33,7 @@ mod stats;
 pub use socket::{BindError, Listening, bind};
 pub use stats::ClientStats;
 
-use connection::Connection;
+use connection::{Connection, HANDSHAKE};
 
 /// A dataset version that has been made readable.
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct LocalConfig {
     pub grace: Duration,
     /// The group whose members may connect, beside root and the server's own user.
     pub group: Option<u32>,
+    /// Where connections for control calls go, if anybody takes them.
+    pub control: Option<ControlPort>,
 }
 
 impl Default for LocalConfig {
@@ -93,6 +97,7 @@ impl Default for LocalConfig {
             in_flight: 4096,
             grace: Duration::from_secs(10),
             group: None,
+            control: None,
         }
     }
 }
@@ -171,10 +176,27 @@ impl LocalServer {
         let server = Arc::clone(self);
         self.tasks.spawn(async move {
             let stop = server.stop.clone();
+            let Some(stream) = server.unless_control(stream).await else {
+                return;
+            };
             let connection = Connection::serve(&server, stream, &peer);
             // A server that ends takes its connections with it.
             let _ = stop.run_until_cancelled(connection).await;
         });
+    }
+
+    /// The connection of a client. One for control calls is handed over, and one that says
+    /// nothing is closed.
+    async fn unless_control(&self, stream: UnixStream) -> Option<UnixStream> {
+        let first = tokio::time::timeout(HANDSHAKE, control::peek_first(&stream));
+        let first = first.await.ok()?.ok()?;
+        match &self.config.control {
+            Some(control) if control::is_control(&first) => {
+                control.hand_over(stream, BytesMut::new(), None).await;
+                None
+            }
+            _ => Some(stream),
+        }
     }
 
     fn greeting(&self, version: u16) -> Welcome {

@@ -20,9 +20,11 @@ use crate::origin::Origin;
 use crate::prefetch::PrefetchSnapshot;
 use crate::store::Store;
 
+mod bring;
 mod census;
 mod warmup;
 
+pub(crate) use bring::Piece;
 pub use census::Census;
 pub use warmup::{Failure, Summary, WarmupProgress};
 
@@ -82,7 +84,7 @@ impl NodeCache {
         }
     }
 
-    fn dataset(&self, version: VersionId) -> Result<Arc<Dataset>, CacheError> {
+    pub(crate) fn dataset(&self, version: VersionId) -> Result<Arc<Dataset>, CacheError> {
         let datasets = self.datasets.read().unwrap_or_else(PoisonError::into_inner);
         datasets.get(&version).cloned().ok_or_else(|| {
             let message = format!("dataset version {version} is not known to this cache");

@@ -8,7 +8,8 @@ use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::exit::Exit;
-use crate::options::{MountOptions, OptionTable, ServerOptions};
+use crate::options::{MountOptions, OptionTable, ServerAddr, ServerOptions, VersionPrefix};
+use crate::size::Size;
 
 mod csi_driver;
 mod examples;
@@ -163,15 +164,47 @@ pub struct StatusArgs {
 /// `forebay warmup`.
 #[derive(Args, Debug)]
 pub struct WarmupArgs {
-    /// The mount point.
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dir: PathBuf,
+    /// The mount point; with --server, the name of one of the server's datasets.
+    #[arg(value_name = "DIR|DATASET", value_hint = ValueHint::DirPath)]
+    #[arg(required_unless_present = "cancel")]
+    pub dir: Option<PathBuf>,
     /// Files, directories or globs below DIR; without one, everything.
     #[arg(value_name = "PATH|GLOB")]
     pub patterns: Vec<String>,
     /// Print JSON: a line for each progress report, then a summary.
     #[arg(long)]
     pub json: bool,
+    /// Have a cache server and the others of its cluster bring the files, each what it keeps.
+    ///
+    /// unix:PATH, the socket of the server on this machine.
+    #[arg(long, value_name = "ADDR", help_heading = "With a cache server")]
+    pub server: Option<ServerAddr>,
+    /// What to call the warm-up; one of this name that runs is followed.
+    #[arg(long, value_name = "NAME", requires = "server")]
+    #[arg(help_heading = "With a cache server")]
+    pub name: Option<String>,
+    /// The stored dataset version, or the first digits of it; without it the sources are
+    /// listed now.
+    #[arg(long, value_name = "VERSION", requires = "server")]
+    #[arg(help_heading = "With a cache server")]
+    pub version: Option<VersionPrefix>,
+    /// How many servers shall have each byte; without it, as many as the cluster keeps.
+    #[arg(long, value_name = "COUNT", requires = "server")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(help_heading = "With a cache server")]
+    pub replicas: Option<u32>,
+    /// The most bytes a second that all servers fetch together.
+    #[arg(long, value_name = "SIZE", requires = "server")]
+    #[arg(help_heading = "With a cache server")]
+    pub rate: Option<Size>,
+    /// Return at once, with its name; the servers go on.
+    #[arg(long, requires = "server", help_heading = "With a cache server")]
+    pub detach: bool,
+    /// End the warm-up of this name; what was fetched stays.
+    #[arg(long, value_name = "NAME", requires = "server")]
+    #[arg(conflicts_with_all = ["dir", "name", "version", "replicas", "rate", "detach"])]
+    #[arg(help_heading = "With a cache server")]
+    pub cancel: Option<String>,
 }
 
 /// `forebay plan`.

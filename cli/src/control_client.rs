@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use forebay_proto::cache::v1::cache_control_client::CacheControlClient;
 use forebay_proto::mount::v1::mount_control_client::MountControlClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -12,6 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::control_server::exit_of;
 use crate::exit::{Exit, Failure};
 use crate::mountpoint;
+use crate::options::ServerAddr;
 use crate::rundir::{self, RunDir};
 
 /// A process that listens answers at once; one that does not is stopped or hangs.
@@ -134,15 +136,7 @@ impl Mounted {
     /// # Errors
     /// [`Exit::Failed`] if nobody answers there.
     pub async fn channel(&self, socket: PathBuf) -> Result<Channel, Failure> {
-        // The authority is never looked at: the connector knows the way.
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .connect_with_connector(tower::service_fn(move |_| {
-                let socket = socket.clone();
-                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-            }))
-            .await;
-        channel.map_err(|error| {
+        channel(socket).await.map_err(|error| {
             let pid = self
                 .dir
                 .pid()
@@ -167,6 +161,32 @@ impl Mounted {
         );
         Failure::new(Exit::Failed, text).next("see its log, or `forebay umount` it")
     }
+}
+
+async fn channel(socket: PathBuf) -> Result<Channel, tonic::transport::Error> {
+    // The authority is never looked at: the connector knows the way.
+    Endpoint::from_static("http://localhost")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_with_connector(tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
+        .await
+}
+
+/// Connects to a cache server for control calls.
+///
+/// # Errors
+/// [`Exit::Failed`] if nobody answers at its socket.
+pub async fn of_server(server: &ServerAddr) -> Result<CacheControlClient<Channel>, Failure> {
+    let channel = channel(server.0.clone()).await.map_err(|error| {
+        let text = format!(
+            "no cache server answers at {server}: {}",
+            crate::exit::chain(&error)
+        );
+        Failure::new(Exit::Failed, text).next("is `forebay cache-server` running?")
+    });
+    Ok(CacheControlClient::new(channel?))
 }
 
 /// Waits for the answer to a question that a mount can answer without its origin.

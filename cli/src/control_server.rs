@@ -29,7 +29,7 @@ pub(crate) fn exit_of(status: &Status) -> Option<Exit> {
     Some(Exit::from_code(code))
 }
 
-fn refusal(failure: &Failure) -> Status {
+pub(crate) fn refusal(failure: &Failure) -> Status {
     let mut status = Status::failed_precondition(failure.to_string());
     status
         .metadata_mut()

@@ -23,6 +23,7 @@ pub mod options;
 pub mod output;
 mod reports;
 pub mod rundir;
+mod selection;
 pub mod server_process;
 mod signals;
 pub mod size;

@@ -34,7 +34,6 @@ mod gauges;
 mod keeping;
 mod legacy;
 mod plan;
-mod selection;
 mod service;
 mod warmup;
 

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forebay_cache_server::control;
 use forebay_cache_server::local::{self, BindError, Listening, LocalConfig, LocalServer};
 use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::source::OriginConfig;
@@ -22,11 +23,15 @@ use crate::config::cache_dir::{self, CacheDirs};
 use crate::exit::{Exit, Failure};
 use crate::{http, node};
 
+mod calls;
 mod datasets;
 mod peers;
+mod warmups;
 
+use calls::Controls;
 use datasets::Served;
 use peers::{Peers, Serving};
+use warmups::WarmupService;
 
 /// A cache server that is ready.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct ServerProcess {
     listening: Listening,
     http: Option<JoinHandle<std::io::Result<()>>>,
     peers: Option<Serving>,
+    warmups: Arc<WarmupService>,
+    controls: Controls,
     stop: CancellationToken,
 }
 
@@ -66,12 +73,19 @@ impl ServerProcess {
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
         let cluster = peers.as_ref().map(|peers| Arc::clone(peers.cluster()));
-        let peers = peers.map(|peers| peers.serve(&node, served.origins()));
+        let (members, from_members) = control::port();
+        let (here, from_here) = control::port();
+        let peers = peers.map(|peers| peers.serve(&node, served.origins(), members));
         let served = Arc::new(served.over(Arc::clone(&node), &dirs, cluster.clone()));
+        let warmups = WarmupService::new(&served, &node, cluster.clone(), &dirs.root, &stop);
+        let member = peers.as_ref().map(Serving::member_service);
+        let controls = Controls::serve(&warmups, from_here, from_members, member);
+        warmups.resume();
         let cache = Arc::clone(&node) as Arc<dyn Cache>;
         let limits = LocalConfig {
             grace: config.lease_grace,
             group: config.group,
+            control: Some(here),
             ..LocalConfig::default()
         };
         let local = LocalServer::new(cache, served, limits, stop.clone());
@@ -88,6 +102,8 @@ impl ServerProcess {
         measured.extend(cluster.map(|cluster| Arc::clone(cluster.stats()) as _));
         Ok(Self {
             peers,
+            warmups,
+            controls,
             http: endpoint.map(|endpoint| endpoint.serve(measured, stop.clone())),
             dirs,
             node,
@@ -114,6 +130,8 @@ impl ServerProcess {
             peers.leave().await;
         }
         self.stop.cancel();
+        self.warmups.ended().await;
+        self.controls.end().await;
         let clients = serving.await;
         let http = match self.http {
             Some(http) => http.await.map(drop),

@@ -51,3 +51,17 @@ pub mod plugin_registration {
         tonic::include_proto!("pluginregistration");
     }
 }
+
+/// What a cache server does beside reading.
+pub mod cache {
+    /// Version 1.
+    #[expect(
+        missing_docs,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("forebay.cache.v1");
+    }
+}

@@ -8,22 +8,21 @@ use std::time::Duration;
 use bytes::BytesMut;
 use forebay_proto::peer::{FrameError, NEWEST, OLDEST, Reply, Request, read_frame};
 use forebay_proto::wire::DecodeError;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
 
 use super::stats::ClusterStats;
 use super::{ClusterConfig, Security};
+use crate::control::Duplex;
 
 /// How long connecting may take, handshakes included.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// A stream of bytes in both directions, with or without TLS.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
 /// Why a peer could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerError {
+pub(crate) enum PeerError {
     #[error("connect")]
     Connect(#[source] io::Error),
     #[error("it did not answer within {}", humane(*.0))]
@@ -75,20 +74,41 @@ impl Connector {
         connected.map_err(|_| PeerError::TimedOut(CONNECT))?
     }
 
-    async fn open(&self, address: &str) -> Result<Connection, PeerError> {
+    /// Connects to `address`, with TLS where that is asked for.
+    pub(super) async fn stream(&self, address: &str) -> Result<Box<dyn Duplex>, PeerError> {
         let stream = TcpStream::connect(address)
             .await
             .map_err(PeerError::Connect)?;
         stream.set_nodelay(true).map_err(PeerError::Connect)?;
-        let stream: Box<dyn Duplex> = match &self.security {
-            Security::Insecure => Box::new(stream),
+        match &self.security {
+            Security::Insecure => Ok(Box::new(stream)),
             Security::Mutual(tls) => {
                 let (config, name) = tls.client();
                 let connector = tokio_rustls::TlsConnector::from(config);
                 let stream = connector.connect(name, stream).await;
-                Box::new(stream.map_err(PeerError::Connect)?)
+                Ok(Box::new(stream.map_err(PeerError::Connect)?))
             }
-        };
+        }
+    }
+
+    /// A connection for control calls to `address`, made when it is used.
+    pub(super) fn channel(self: &Arc<Self>, address: &str) -> Channel {
+        let (this, address) = (Arc::clone(self), address.to_owned());
+        let connect = tower::service_fn(move |_| {
+            let (this, address) = (Arc::clone(&this), address.clone());
+            async move {
+                let stream = tokio::time::timeout(CONNECT, this.stream(&address)).await;
+                stream
+                    .map_err(|_| PeerError::TimedOut(CONNECT))?
+                    .map(TokioIo::new)
+            }
+        });
+        // The name is never looked up: the connector knows the way.
+        Endpoint::from_static("http://member").connect_with_connector_lazy(connect)
+    }
+
+    async fn open(&self, address: &str) -> Result<Connection, PeerError> {
+        let stream = self.stream(address).await?;
         let mut connection = Connection {
             stream,
             buffer: BytesMut::new(),

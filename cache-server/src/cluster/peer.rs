@@ -1,7 +1,7 @@
 //! Another member: its connections, and how it is read from.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use forebay_proto::peer::{ReadRequest, Reply, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 use super::connection::{Connection, Connector, PeerError};
 use super::stats::ClusterStats;
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
     // Held for a push or a pop.
     idle: Mutex<Vec<Connection>>,
     reads: Arc<Semaphore>,
+    /// For control calls, once one was made.
+    control: OnceLock<Channel>,
     /// Cancelled when the peer dies; a peer that comes back is another one.
     died: CancellationToken,
     /// About the 95th percentile of the time to the first sign of work, in microseconds.
@@ -54,6 +57,7 @@ impl Peer {
             connector,
             idle: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            control: OnceLock::new(),
             died: CancellationToken::new(),
             begin_micros: AtomicU64::new(0),
         })
@@ -68,6 +72,17 @@ impl Peer {
     pub(super) fn bury(&self) {
         self.died.cancel();
         self.idle().clear();
+    }
+
+    /// The connection for control calls, which is made when it is used.
+    pub(super) fn channel(&self) -> Channel {
+        let open = || self.connector.channel(&self.name);
+        self.control.get_or_init(open).clone()
+    }
+
+    /// The outcome of `work`; `None` if the peer dies meanwhile.
+    pub(super) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.died.run_until_cancelled(work).await
     }
 
     /// After which time another member is asked as well.

@@ -13,17 +13,21 @@ use forebay_proto::peer::{
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::Duplex;
 use super::stats::ClusterStats;
 use super::{Cluster, Security};
+use crate::control::{self, ControlPort, Duplex};
 use crate::dataset::Target;
 use crate::fill::OpenObject;
 use crate::node::NodeCache;
 use crate::origin::Origin;
+
+mod member;
+
+pub use member::MemberService;
 
 /// How long a member may take to say hello, TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -38,6 +42,8 @@ pub struct PeerServer {
     /// By identity: those that this member may read, not through the cluster.
     origins: RwLock<HashMap<String, Arc<dyn Origin>>>,
     connections: Arc<Semaphore>,
+    /// Where connections for control calls go, if anybody takes them.
+    control: Option<ControlPort>,
 }
 
 /// Why a connection ended.
@@ -64,11 +70,21 @@ impl From<std::io::Error> for Broken {
 impl PeerServer {
     /// Serves `node` to the members of `cluster`.
     pub fn new(cluster: Arc<Cluster>, node: Arc<NodeCache>) -> Arc<Self> {
+        Self::with_control(cluster, node, None)
+    }
+
+    /// The same, and connections for control calls are handed over to `control`.
+    pub fn with_control(
+        cluster: Arc<Cluster>,
+        node: Arc<NodeCache>,
+        control: Option<ControlPort>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             cluster,
             node,
             origins: RwLock::default(),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            control,
         })
     }
 
@@ -101,9 +117,8 @@ impl PeerServer {
             };
             let (this, stopped) = (Arc::clone(&self), stop.clone());
             tasks.spawn(async move {
-                let _permit = permit;
                 let from = stream.peer_addr().map(|address| address.to_string());
-                let conversation = this.converse(stream);
+                let conversation = this.converse(stream, permit);
                 match stopped.run_until_cancelled(conversation).await {
                     Some(Err(Broken::Frame(FrameError::Io(_)))) | Some(Ok(())) | None => {}
                     Some(Err(error)) => {
@@ -121,11 +136,25 @@ impl PeerServer {
         tasks.wait().await;
     }
 
-    async fn converse(&self, stream: TcpStream) -> Result<(), Broken> {
+    async fn converse(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), Broken> {
         stream.set_nodelay(true)?;
+        let deadline = tokio::time::Instant::now() + HANDSHAKE;
         let mut buffer = BytesMut::new();
-        let shaken = tokio::time::timeout(HANDSHAKE, self.shake_hands(stream, &mut buffer));
-        let mut stream = shaken.await.map_err(|_| Broken::Silent)??;
+        let secured = tokio::time::timeout_at(deadline, self.secure(stream, &mut buffer));
+        let mut stream = secured.await.map_err(|_| Broken::Silent)??;
+        if let Some(control) = &self.control
+            && control::is_control(&buffer)
+        {
+            control.hand_over(stream, buffer, Some(permit)).await;
+            return Ok(());
+        }
+        let shaken = self.shake_hands(&mut *stream, &mut buffer);
+        let shaken = tokio::time::timeout_at(deadline, shaken).await;
+        shaken.map_err(|_| Broken::Silent)??;
         loop {
             let (kind, payload) = read_frame(&mut *stream, &mut buffer).await?;
             match Request::decode(kind, &payload).map_err(FrameError::from)? {
@@ -139,7 +168,8 @@ impl PeerServer {
         }
     }
 
-    async fn shake_hands(
+    /// The connection as it is talked over, and its first bytes in `buffer`.
+    async fn secure(
         &self,
         stream: TcpStream,
         buffer: &mut BytesMut,
@@ -151,7 +181,16 @@ impl PeerServer {
                 Box::new(acceptor.accept(stream).await.map_err(Broken::Tls)?)
             }
         };
-        let (kind, payload) = read_frame(&mut *stream, buffer).await?;
+        control::read_first(&mut *stream, buffer).await?;
+        Ok(stream)
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: &mut dyn Duplex,
+        buffer: &mut BytesMut,
+    ) -> Result<(), Broken> {
+        let (kind, payload) = read_frame(stream, buffer).await?;
         let Request::Hello {
             oldest,
             newest,
@@ -168,11 +207,10 @@ impl PeerServer {
         } else if version < oldest.max(OLDEST) {
             format!("it speaks versions {oldest} to {newest}, this one {OLDEST} to {NEWEST}")
         } else {
-            send(&mut *stream, &Reply::Welcome { version }).await?;
-            return Ok(stream);
+            return send(stream, &Reply::Welcome { version }).await;
         };
         let message = reason.clone();
-        send(&mut *stream, &Reply::Refused { message }).await?;
+        send(stream, &Reply::Refused { message }).await?;
         Err(Broken::Refused { reason })
     }
 
@@ -214,17 +252,19 @@ impl PeerServer {
         send(stream, &Reply::End).await
     }
 
+    /// The origin with this identity, not through the cluster.
+    fn origin(&self, identity: &str) -> Result<Arc<dyn Origin>, CacheError> {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        origins.get(identity).cloned().ok_or_else(|| {
+            let message = format!("{identity} is not configured here");
+            CacheError::new(ErrorKind::NotFound, message)
+        })
+    }
+
     /// The object that is asked for, to be filled from the origin and not from a member:
     /// a question is never passed on.
     fn object(&self, read: ReadRequest) -> Result<Arc<OpenObject>, CacheError> {
-        let origin = {
-            let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
-            origins.get(&read.origin).cloned()
-        };
-        let origin = origin.ok_or_else(|| {
-            let message = format!("{} is not configured here", read.origin);
-            CacheError::new(ErrorKind::NotFound, message)
-        })?;
+        let origin = self.origin(&read.origin)?;
         if read.range.end() > read.size || read.range.is_empty() {
             let message = format!("bytes {} of an object of {}", read.range, read.size);
             return Err(CacheError::new(ErrorKind::InvalidInput, message));

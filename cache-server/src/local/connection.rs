@@ -26,7 +26,7 @@ use super::peer::Peer;
 use crate::node::WarmupProgress;
 
 /// How long a client may take to say hello.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Between two reports of a listing or a warm-up.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Between two reports of how full the cache is.

@@ -18,7 +18,7 @@ use crate::fill::OpenObject;
 
 /// Files in work at once. Their origin reads share the node's prefetch permits; this
 /// only keeps enough small files in line to use them all.
-const FILES_AT_ONCE: usize = 32;
+pub(super) const FILES_AT_ONCE: usize = 32;
 /// Parts of one file in work at once.
 const PARTS_AT_ONCE: usize = 8;
 /// Failures that are kept with their reasons; the others are counted.
@@ -131,26 +131,38 @@ impl NodeCache {
 
     async fn bring_file(&self, file: FileRef, progress: &WarmupProgress) -> Result<(), CacheError> {
         let object = self.open(file)?;
+        let chunks = 0..chunk::count(object.target.size);
+        let brought = |bytes| {
+            progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+        };
+        self.bring_chunks(&object, chunks, &brought).await
+    }
+
+    /// Brings `chunks` of an object, some parts of them at once; `brought` hears of each
+    /// part.
+    pub(super) async fn bring_chunks(
+        &self,
+        object: &Arc<OpenObject>,
+        chunks: Range<u64>,
+        brought: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), CacheError> {
         let size = object.target.size;
-        futures::stream::iter(self.parts(size).map(Ok))
-            .try_for_each_concurrent(PARTS_AT_ONCE, |part: Range<u64>| {
-                let object = &object;
-                async move {
-                    let bytes: u64 = part
-                        .clone()
-                        .map(|index| chunk::range(index, size).len())
-                        .sum();
-                    self.fills.warm(object, part).await?;
-                    progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
-                    Ok(())
-                }
+        futures::stream::iter(self.parts(chunks).map(Ok))
+            .try_for_each_concurrent(PARTS_AT_ONCE, |part: Range<u64>| async move {
+                let lens = part.clone().map(|index| chunk::range(index, size).len());
+                let bytes: u64 = lens.sum();
+                self.fills.warm(object, part).await?;
+                brought(bytes);
+                Ok(())
             })
             .await
     }
 
-    fn parts(&self, size: u64) -> impl Iterator<Item = Range<u64>> + use<'_> {
-        let end = chunk::count(size);
-        let mut next = 0;
+    fn parts(&self, chunks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
+        let Range {
+            start: mut next,
+            end,
+        } = chunks;
         std::iter::from_fn(move || {
             let start = next;
             next = self.fills.part_end(start).min(end);
@@ -158,7 +170,8 @@ impl NodeCache {
         })
     }
 
-    async fn make_durable(&self) -> Result<(), CacheError> {
+    /// Makes all that was brought durable.
+    pub(crate) async fn make_durable(&self) -> Result<(), CacheError> {
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || store.flush()).await {
             Ok(Ok(())) => Ok(()),

@@ -53,10 +53,17 @@ pub(super) const WARMUP: &str = "\
 Exits with 0 only when all that was asked for is in the cache and verified, with 7 when
 something is not; what failed is listed. Ctrl-C stops it and keeps what was fetched.
 
+With --server, every server of the cluster brings the part of the dataset that it keeps. Nobody
+needs to have it mounted; a server that ends meanwhile takes its warm-ups up again when it
+is back.
+
 Examples:
   forebay warmup /mnt/data
   forebay warmup /mnt/data train/n01440764 'val/**/*.jpg'
-  forebay warmup /mnt/data --json | tail -1";
+  forebay warmup /mnt/data --json | tail -1
+  forebay warmup --server unix:/run/forebay/cache.sock imagenet 'train/**' --rate 2GiB
+  forebay warmup --server unix:/run/forebay/cache.sock imagenet --detach --name nightly
+  forebay warmup --server unix:/run/forebay/cache.sock --cancel nightly";
 
 pub(super) const PLAN: &str = "\
 The files are fetched in the plan's order, ahead of whoever reads them; reads that leave it

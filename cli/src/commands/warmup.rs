@@ -18,8 +18,18 @@ const FAILED_SHOWN: usize = 20;
 const BAR: &str =
     "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left";
 
+mod server;
+
 pub(super) async fn run(args: &WarmupArgs) -> Result<(), Failure> {
-    let mut control = control_client::connect(&args.dir).await?;
+    let dir = args.dir.clone().unwrap_or_default();
+    match &args.server {
+        Some(server) => server::run(server, &dir, args).await,
+        None => of_mount(&dir, args).await,
+    }
+}
+
+async fn of_mount(dir: &Path, args: &WarmupArgs) -> Result<(), Failure> {
+    let mut control = control_client::connect(dir).await?;
     let request = WarmupRequest {
         patterns: args.patterns.clone(),
     };
@@ -56,7 +66,7 @@ pub(super) async fn run(args: &WarmupArgs) -> Result<(), Failure> {
             Event::Progress(progress) => show(&bar, &progress),
             Event::Summary(summary) => {
                 bar.finish_and_clear();
-                return conclude(&summary, &args.dir, args.json);
+                return conclude(&summary, &format!("below {}", dir.display()), args.json);
             }
         }
     }
@@ -82,7 +92,7 @@ fn show(bar: &ProgressBar, progress: &WarmupProgress) {
 }
 
 /// Prints the end; an error unless all is in the cache.
-fn conclude(summary: &WarmupSummary, dir: &Path, json: bool) -> Result<(), Failure> {
+fn conclude(summary: &WarmupSummary, of: &str, json: bool) -> Result<(), Failure> {
     let progress = summary.progress.unwrap_or_default();
     if !json {
         output::print(&describe(summary))?;
@@ -91,10 +101,9 @@ fn conclude(summary: &WarmupSummary, dir: &Path, json: bool) -> Result<(), Failu
         return Ok(());
     }
     let text = format!(
-        "{} of {} below {} are not in the cache",
+        "{} of {} {of} are not in the cache",
         progress.files_failed,
         counted(progress.files_total, "file"),
-        dir.display()
     );
     Err(Failure::new(Exit::Incomplete, text).next("fix the reasons above and run it again"))
 }
@@ -159,8 +168,8 @@ mod tests {
 
     #[test]
     fn only_a_complete_warm_up_is_a_success() {
-        assert!(conclude(&summary(0), Path::new("/m"), true).is_ok());
-        let failure = conclude(&summary(2), Path::new("/m"), true).unwrap_err();
+        assert!(conclude(&summary(0), "below /m", true).is_ok());
+        let failure = conclude(&summary(2), "below /m", true).unwrap_err();
         assert_eq!(failure.exit(), Exit::Incomplete);
         assert!(
             failure.to_string().starts_with("2 of 100 files below /m"),

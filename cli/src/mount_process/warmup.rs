@@ -13,10 +13,11 @@ use forebay_proto::mount::v1::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Service;
 use super::service::of_cache;
-use super::{Service, selection};
 use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
+use crate::selection;
 
 /// How often the watcher hears of it.
 const TELL_EVERY: Duration = Duration::from_millis(200);

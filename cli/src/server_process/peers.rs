@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use forebay_cache_server::cluster::{
-    self, Cluster, Clustered, Dns, Feed, Membership, PeerServer, Security, Tls, TlsError,
+    self, Cluster, Clustered, Dns, Feed, MemberService, Membership, PeerServer, Security, Tls,
+    TlsError,
 };
+use forebay_cache_server::control::ControlPort;
 use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::origin::Origin;
+use forebay_proto::cache::v1::cache_member_server::CacheMemberServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,7 @@ pub(super) struct Peers {
 #[derive(Debug)]
 pub(super) struct Serving {
     cluster: Arc<Cluster>,
+    server: Arc<PeerServer>,
     task: JoinHandle<()>,
     stop: CancellationToken,
     _membership: Box<dyn Membership>,
@@ -89,8 +93,10 @@ impl Peers {
         self,
         node: &Arc<NodeCache>,
         origins: impl Iterator<Item = Arc<dyn Origin>>,
+        control: ControlPort,
     ) -> Serving {
-        let server = PeerServer::new(Arc::clone(&self.cluster), Arc::clone(node));
+        let (cluster, node) = (Arc::clone(&self.cluster), Arc::clone(node));
+        let server = PeerServer::with_control(cluster, node, Some(control));
         origins.for_each(|origin| server.add_origin(origin));
         // Not the process's: the others are served until they have heard that it leaves.
         let stop = CancellationToken::new();
@@ -99,6 +105,7 @@ impl Peers {
             tokio::spawn(async move { stopped.run_until_cancelled(tls.keep_fresh()).await });
         }
         Serving {
+            server: Arc::clone(&server),
             task: tokio::spawn(server.serve(self.listener, stop.clone())),
             cluster: self.cluster,
             stop,
@@ -108,6 +115,11 @@ impl Peers {
 }
 
 impl Serving {
+    /// What the other members may ask of this one beside reading.
+    pub(super) fn member_service(&self) -> CacheMemberServer<MemberService> {
+        self.server.member_service()
+    }
+
     /// Leaves: says so first, then ends the connections.
     pub(super) async fn leave(self) {
         self.cluster.drain().await;

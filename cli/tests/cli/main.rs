@@ -3,6 +3,7 @@
 //! Tests that mount need root and /dev/fuse.
 
 mod bad_input;
+mod cluster;
 mod harness;
 mod help;
 mod lifecycle;

@@ -13,13 +13,13 @@ use rustix::process::Signal;
 use crate::harness::{Outcome, Place, finish, kill, until, wait};
 
 /// A cache server in a place, killed when it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
 }
 
 impl Server {
     /// Starts one over `cache` with this dataset table, and waits until it is ready.
-    fn start(place: &Place, dataset: &str) -> Self {
+    pub(crate) fn start(place: &Place, dataset: &str) -> Self {
         fs::write(place.path("server.toml"), dataset).unwrap();
         let mut child = command(place, &["cache-server", "--config", "server.toml"])
             .arg("--cache-dir")
@@ -40,7 +40,7 @@ impl Server {
         Self { child }
     }
 
-    fn signal(mut self, signal: Signal) {
+    pub(crate) fn signal(mut self, signal: Signal) {
         kill(self.child.id().try_into().unwrap(), signal);
         wait(&mut self.child);
     }
@@ -54,7 +54,7 @@ impl Drop for Server {
 }
 
 /// The binary, without the cache that the place's other commands have in their environment.
-fn command(place: &Place, words: &[&str]) -> Command {
+pub(crate) fn command(place: &Place, words: &[&str]) -> Command {
     let mut command = place.command(words);
     command
         .env_remove("FOREBAY_CACHE_DIR")
@@ -209,17 +209,20 @@ fn the_server_has_metrics_and_health_beside_its_socket() {
     place.run(&["umount", "mnt"]).is_ok();
 }
 
-/// Two addresses on loopback that nobody listens at.
-fn addresses() -> [String; 2] {
-    let listeners = [(), ()].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+/// Addresses on loopback that nobody listens at.
+pub(crate) fn addresses(count: usize) -> Vec<String> {
+    let listeners = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    // All of them at once, so that none is given out twice.
+    let listeners: Vec<_> = listeners.collect();
+    let address = |listener: &std::net::TcpListener| listener.local_addr().unwrap().to_string();
+    listeners.iter().map(address).collect()
 }
 
 fn origin_bytes(place: &Place) -> u64 {
     place.status()["origin"]["bytes"].as_u64().unwrap()
 }
 
-fn metrics(place: &Place) -> String {
+pub(crate) fn metrics(place: &Place) -> String {
     let socket = place.path("run/cache.metrics.sock");
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -236,7 +239,7 @@ fn two_servers_read_the_origin_once_and_one_goes_on_when_the_other_dies() {
         let content = vec![n as u8; 1 << 20];
         fs::write(places[0].path(&format!("source/f{n}")), content).unwrap();
     }
-    let all = addresses();
+    let all = addresses(2);
     let options = |own: &str| {
         format!(
             "peer-listen = \"{own}\"\npeer = [\"{}\", \"{}\"]\npeer-insecure = true\n{}",

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 /// The files that `patterns` name: files, directories (all below them) or globs, below
 /// the mount point or, if absolute, with the mount point in front. No pattern names
 /// everything. In the order of the manifest, each file once.
-pub(super) fn files(
+pub(crate) fn files(
     manifest: &Manifest,
     mountpoint: &Path,
     patterns: &[String],
