@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_cache_server::store::{ObjectLease, Store};
+use forebay_cache_server::store::{ObjectLease, Pieces, Store};
 use forebay_core::chunk::{self, CHUNK_SIZE, PAGE_SIZE};
 use forebay_core::{ByteRange, ETag, ObjectId};
 use forebay_loopback_s3::synthetic;
@@ -56,7 +56,7 @@ impl Sample {
         let lease = self.lease(store);
         for range in self.kept() {
             let bytes = Bytes::from(self.bytes(range.start(), range.end()));
-            let _ = lease.write_pages(range, &[bytes]);
+            let _ = lease.write_pages(range, &Pieces::from_iter([bytes]));
         }
     }
 
