@@ -13,9 +13,12 @@ use forebay_proto::csi::v1::{
     NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
     NodeUnstageVolumeRequest, VolumeCapability,
 };
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::Signal;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::mount::kill;
 use crate::require::{binary, require_root_and_fuse};
 use crate::scratch::Scratch;
 use crate::wait::wait_until;
@@ -121,12 +124,7 @@ impl CsiNode {
     /// Kills every process that serves a mount.
     pub fn kill_mounts(&self) {
         for pid in self.mount_processes() {
-            let pid = i32::try_from(pid)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw);
-            let pid = pid.expect("a pid is positive");
-            // It may be gone since it was listed.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            kill(pid, Signal::KILL);
         }
     }
 
@@ -258,22 +256,46 @@ impl CsiNode {
             .collect()
     }
 
-    /// Processes that have to do with mounts of this node, by their command lines: all that
-    /// name its directory, but the driver.
-    fn processes(&self) -> Vec<String> {
+    /// Processes that have to do with mounts of this node, and their command lines: all
+    /// that name its directory, but the driver.
+    fn processes(&self) -> Vec<(u32, String)> {
         let base = self.scratch.path().display().to_string();
         let driver = self.driver.as_ref().map(Child::id);
-        let lines =
-            command_lines().filter(|(pid, line)| line.contains(&base) && Some(*pid) != driver);
-        lines
-            .map(|(pid, line)| format!("process {pid}: {}", line.replace('\0', " ")))
-            .collect()
+        let is_ours = |(pid, line): &(u32, String)| line.contains(&base) && Some(*pid) != driver;
+        command_lines().filter(is_ours).collect()
+    }
+
+    /// Switches the node off and on again: of everything but its disk nothing is left.
+    ///
+    /// # Panics
+    /// If the driver does not start then.
+    pub fn reboot(&mut self) {
+        self.kill_driver();
+        self.stop_everything();
+        fs::remove_dir_all(self.path("run")).expect("the driver has made it");
+        self.start_driver();
+    }
+
+    fn stop_everything(&self) {
+        for (pid, _) in self.processes() {
+            kill(pid, Signal::KILL);
+        }
+        for line in self.mounts().iter().rev() {
+            let Some(place) = line.split(' ').nth(4) else {
+                continue;
+            };
+            // Another bind of it may have gone with it.
+            let _ = unmount(place, UnmountFlags::DETACH | UnmountFlags::FORCE);
+        }
     }
 
     /// What is left of mounts when nothing is published: nothing, if all is well.
     pub fn left(&self) -> Vec<String> {
         let mut left = self.mounts();
-        left.extend(self.processes());
+        let processes = self.processes().into_iter();
+        left.extend(
+            processes.map(|(pid, line)| format!("process {pid}: {}", line.replace('\0', " "))),
+        );
         for dir in ["kubelet/plugins/csi.forebay.dev/mounts", "kubelet/pods"] {
             left.extend(names(&self.path(dir)));
         }
@@ -286,15 +308,7 @@ impl CsiNode {
 impl Drop for CsiNode {
     fn drop(&mut self) {
         self.kill_driver();
-        self.kill_mounts();
-        for line in self.mounts().iter().rev() {
-            let Some(place) = line.split(' ').nth(4) else {
-                continue;
-            };
-            let flags = rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::FORCE;
-            // Another bind of it may have gone with it.
-            let _ = rustix::mount::unmount(place, flags);
-        }
+        self.stop_everything();
     }
 }
 
