@@ -50,7 +50,7 @@ use board::Board;
 use flight::Flight;
 use gaps::Grain;
 use pattern::Pattern;
-use transient::Transient;
+use transient::{Owner, Transient};
 
 /// Origin reads that one reader's wait begins at most: a chunk of many extents has as
 /// many gaps.
@@ -215,7 +215,7 @@ impl Fills {
         object.pattern.observe(range);
         loop {
             if let Some(absent) = object.lease.first_absent(range) {
-                if self.transient.from(object.target.id, absent).is_some() {
+                if self.transient.from(Owner::of(object), absent).is_some() {
                     return self.collect(object, range).await.map(Availability::Inline);
                 }
                 let rest = ByteRange::new(absent, range.end());

@@ -116,6 +116,7 @@ impl Campaign {
 
     /// Reads one input and says what was wrong with that.
     pub fn read(&mut self, input: &[u8]) -> Option<Crash> {
+        let _alone = memory::alone();
         self.watch.begins(input);
         let before = memory::start();
         let said = panics::caught(|| self.target.read(input));

@@ -10,6 +10,7 @@ use forebay_core::{ByteRange, chunk};
 use tokio::runtime::Handle;
 
 use super::gaps::{Grain, chunks_around};
+use super::transient::Owner;
 use super::{Fills, OpenObject, chunk_end, is_held, no_room, shutting_down};
 use crate::prefetch::{Admission, Reservation};
 
@@ -133,8 +134,8 @@ impl Fills {
                 continue;
             }
             // Bytes that a whole flight has not brought into the store found no room.
-            let id = object.target.id;
-            if tried == Some(at) || self.transient.from(id, at).is_some() {
+            let here = self.transient.from(Owner::of(object), at);
+            if tried == Some(at) || here.is_some() {
                 return Err(no_room(object));
             }
             tried = Some(at);

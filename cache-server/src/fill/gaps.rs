@@ -3,6 +3,7 @@
 use forebay_core::{ByteRange, chunk};
 
 use super::board::Board;
+use super::transient::Owner;
 use super::{Fills, OpenObject};
 use crate::store::ChunkState;
 
@@ -58,7 +59,7 @@ impl Fills {
             };
             let mut taken = held;
             if object.lease.state(index) == ChunkState::Missing {
-                taken.extend(self.transient.ranges(object.target.id, index));
+                taken.extend(self.transient.ranges(Owner::of(object), index));
                 taken.extend(board.ranges(object.target.id, index));
             }
             for gap in without(wanted, taken) {

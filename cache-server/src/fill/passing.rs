@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, chunk};
 
+use super::transient::Owner;
 use super::{Fills, OpenObject};
 
 impl Fills {
@@ -34,7 +35,7 @@ impl Fills {
 
     /// The first bytes of `range`, as far as they lie in one place.
     async fn next_bytes(&self, object: &Arc<OpenObject>, range: ByteRange) -> Option<Bytes> {
-        if let Some(bytes) = self.transient.from(object.target.id, range.start()) {
+        if let Some(bytes) = self.transient.from(Owner::of(object), range.start()) {
             return Some(bytes);
         }
         let in_chunk = chunk::range(range.start() / chunk::CHUNK_SIZE, object.target.size);

@@ -8,6 +8,7 @@ use forebay_core::{ByteRange, ErrorKind};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
+use super::transient::Owner;
 use super::{Fills, Flight, OpenObject, chunk_end};
 use crate::origin::Error as OriginError;
 use crate::store::{Pieces, WriteError};
@@ -95,8 +96,8 @@ impl Fills {
                 Err(error) => {
                     report(&error, &object, range);
                     fills.stats.read_through(range.len());
-                    let id = object.target.id;
-                    fills.transient.insert(id, range.start(), pieces.join());
+                    let owner = Owner::of(&object);
+                    fills.transient.insert(owner, range.start(), pieces.join());
                 }
             }
             flight.arrived(range.end());

@@ -79,6 +79,15 @@ impl ObjectLease {
         }
     }
 
+    /// Tells the object's file from those it had before and will have: the same for all
+    /// leases on one file; 0 for a packed object.
+    pub fn generation(&self) -> u64 {
+        match &self.held {
+            Held::Alone { object, .. } => object.generation,
+            Held::Packed(_) => 0,
+        }
+    }
+
     /// What is known of chunk `index`; [`ChunkState::Missing`] behind the last one.
     pub fn state(&self, index: u64) -> ChunkState {
         match &self.held {

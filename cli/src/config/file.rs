@@ -466,7 +466,7 @@ mod tests {
         );
         assert_eq!(
             message("policy = \"fifo\""),
-            "f.toml: policy = \"fifo\": expected one of s3-fifo, lru"
+            "f.toml: policy = \"fifo\": expected one of s3-fifo, lru, tenure"
         );
         assert!(message("uid = -1").starts_with("f.toml: uid = -1: "));
         assert!(message("uid = { a = 1 }").contains("expected a text, a number"));
