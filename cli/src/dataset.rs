@@ -126,7 +126,7 @@ impl Sources {
         let error = match (&self.config.version, reach) {
             (Some(prefix), _) => {
                 return Ok(Shown {
-                    manifest: self.stored(prefix)?,
+                    manifest: self.pinned(prefix, audience, cancel).await?,
                     origin_unreachable: false,
                 });
             }
@@ -151,6 +151,24 @@ impl Sources {
             manifest: versions::open(&stored)?,
             origin_unreachable: true,
         })
+    }
+
+    /// The version that begins with `prefix`: a stored one, or what the sources hold now, if
+    /// that is it. A version is named by what is in it, so it has the same name wherever it
+    /// is listed.
+    pub(crate) async fn pinned(
+        &self,
+        prefix: &VersionPrefix,
+        audience: &dyn Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Manifest>, Failure> {
+        match versions::matching(&self.dir, prefix) {
+            Err(versions::Error::NoSuchVersion { .. }) => {
+                self.list(audience, cancel).await?;
+                self.stored(prefix)
+            }
+            found => Ok(versions::open(&found?)?),
+        }
     }
 
     /// The one stored version that begins with `prefix`.

@@ -110,8 +110,8 @@ pub struct MountOptions {
     )]
     #[arg(value_delimiter = '\n', value_parser = value::glob)]
     pub exclude: Option<Vec<String>>,
-    /// The stored dataset version to mount, or the first digits of it; without it the
-    /// sources are listed now.
+    /// The dataset version to mount, or the first digits of it: a stored one, or what the
+    /// sources hold now if that is it; without it they are listed now.
     #[arg(
         long,
         env = "FOREBAY_VERSION",

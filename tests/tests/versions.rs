@@ -190,6 +190,31 @@ fn an_old_version_is_mounted_by_its_first_digits_and_read_from_the_cache_without
 }
 
 #[test]
+fn a_version_that_is_not_stored_is_had_as_long_as_the_source_holds_it() {
+    let bucket = Bucket::new("versions", 200 * MIB);
+    bucket.put("file", "content");
+    let mount = bucket.mount("m").start();
+    let pinned = version(&mount);
+    mount.unmount();
+    let elsewhere = bucket
+        .mount("elsewhere")
+        .args(&["--version", &pinned[..8]])
+        .start();
+    assert_eq!(version(&elsewhere), pinned);
+    elsewhere.unmount();
+    bucket.put("another", "content");
+    let too_late = bucket.mount("late").args(&["--version", &pinned]);
+    let (ended, log) = too_late.refused(LIMIT);
+    assert_eq!(ended.code(), Some(2), "{log}");
+    let again = bucket
+        .mount("elsewhere")
+        .args(&["--version", &pinned])
+        .start();
+    assert_eq!(version(&again), pinned);
+    again.unmount();
+}
+
+#[test]
 fn a_version_that_is_not_stored_is_refused_with_those_that_are() {
     let bucket = Bucket::new("versions", 200 * MIB);
     bucket.put("file", "content");

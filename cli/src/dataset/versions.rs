@@ -29,7 +29,7 @@ pub(crate) struct Stored {
 pub(crate) enum Error {
     #[error("read the stored versions in {dir}", dir = dir.display())]
     Read { dir: PathBuf, source: io::Error },
-    #[error("no stored version begins with {prefix}; {stored}")]
+    #[error("neither a stored version nor what the sources hold begins with {prefix}; {stored}")]
     NoSuchVersion { prefix: String, stored: String },
     #[error("{count} stored versions begin with {prefix}; give more digits")]
     Ambiguous { prefix: String, count: usize },

@@ -111,7 +111,7 @@ impl Dataset {
     async fn shown(&self, wanted: &Wanted, audience: &dyn Audience) -> Result<Shown, Failure> {
         let asked = Instant::now();
         if let Wanted::Stored(prefix) = wanted {
-            return self.stored(prefix);
+            return self.pinned(prefix, audience).await;
         }
         let mut last = self.listing.lock().await;
         // Many mounts may start at once: a listing that began after this one was asked
@@ -139,15 +139,27 @@ impl Dataset {
         Ok(shown)
     }
 
-    fn stored(&self, prefix: &str) -> Result<Shown, Failure> {
-        let prefix: VersionPrefix = prefix
-            .parse()
-            .map_err(|expected: &str| Failure::new(Exit::Usage, expected))?;
+    async fn pinned(&self, prefix: &str, audience: &dyn Audience) -> Result<Shown, Failure> {
+        let prefix = parse(prefix)?;
+        let cancel = CancellationToken::new();
+        let pinned = self.sources.pinned(&prefix, audience, &cancel);
         Ok(Shown {
-            manifest: self.sources.stored(&prefix)?,
+            manifest: pinned.await?,
             origin_unreachable: false,
         })
     }
+
+    fn stored(&self, prefix: &str) -> Result<Shown, Failure> {
+        Ok(Shown {
+            manifest: self.sources.stored(&parse(prefix)?)?,
+            origin_unreachable: false,
+        })
+    }
+}
+
+fn parse(prefix: &str) -> Result<VersionPrefix, Failure> {
+    let parsed = prefix.parse();
+    parsed.map_err(|expected: &str| Failure::new(Exit::Usage, expected))
 }
 
 /// The client of a listing, as somebody who waits for it.
