@@ -42,12 +42,7 @@ pub(crate) fn refusal(failure: &Failure) -> Status {
 /// # Errors
 /// If the socket cannot be made; its path may be too long.
 pub(crate) fn bind(socket: &Path) -> Result<UnixListener, Failure> {
-    let listener = UnixListener::bind(socket).and_then(|listener| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    });
-    listener.map_err(|error| {
+    crate::socket::listen(socket).map_err(|error| {
         let text = format!("listen at {}: {error}", socket.display());
         Failure::new(Exit::Failed, text).next("set FOREBAY_RUN_DIR to a short path of yours")
     })

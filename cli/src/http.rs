@@ -63,7 +63,7 @@ impl Endpoint {
         let listener = match &address {
             MetricsAddr::Off => return Ok(None),
             MetricsAddr::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
-            MetricsAddr::Unix(path) => UnixListener::bind(path).map(Listener::Unix),
+            MetricsAddr::Unix(path) => crate::socket::listen(path).map(Listener::Unix),
         };
         let listener = listener.map_err(|source| Error {
             address: address.to_string(),

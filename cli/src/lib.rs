@@ -27,6 +27,7 @@ mod selection;
 pub mod server_process;
 mod signals;
 pub mod size;
+mod socket;
 mod supervisor;
 pub mod telemetry;
 
