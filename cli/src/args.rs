@@ -43,7 +43,7 @@ pub enum Command {
     CacheServer(Box<CacheServerArgs>),
     /// Unmount, keeping the cache.
     #[command(visible_alias = "unmount", after_help = examples::UMOUNT)]
-    Umount(OneMount),
+    Umount(UmountArgs),
     /// Show what is mounted and how much of it is cached.
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
@@ -131,12 +131,16 @@ pub struct CacheServerArgs {
     pub config: Option<PathBuf>,
 }
 
-/// A mount, by its mount point.
+/// `forebay umount`.
 #[derive(Args, Debug)]
-pub struct OneMount {
+pub struct UmountArgs {
     /// The mount point.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
+    /// Kill the processes of the mount if they do not answer, and lose what they have in
+    /// memory; otherwise the mount is detached and they are left alone.
+    #[arg(long, env = "FOREBAY_KILL")]
+    pub kill: bool,
 }
 
 /// A mount, and how to print what is found.

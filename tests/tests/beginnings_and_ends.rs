@@ -173,6 +173,20 @@ fn a_mount_that_does_not_answer_is_taken_away_in_time() {
 }
 
 #[test]
+fn a_mount_that_does_not_answer_is_killed_if_that_is_wanted() {
+    let bucket = bucket();
+    let mount = bucket.mount("m").start();
+    let pid = Pid::from_raw(i32::try_from(mount.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let path = mount.path();
+    let umount = mount.run(&["umount", "--kill", path.to_str().unwrap()]);
+    assert!(umount.status.success(), "{umount:?}");
+    assert!(text(&umount.stdout).contains("were killed"), "{umount:?}");
+    assert!(!is_mounted(&path));
+    assert!(mount.wait(LIMIT).is_some());
+}
+
+#[test]
 fn an_unmount_of_a_mount_in_use_frees_the_place_and_ends_the_process() {
     let bucket = bucket();
     let mount = bucket.mount("m").start();

@@ -41,7 +41,8 @@ pub(super) const UMOUNT: &str = "\
 Files that are still open answer with errors from then on; the cache is kept.
 
 Examples:
-  forebay umount /mnt/data";
+  forebay umount /mnt/data
+  forebay umount --kill /mnt/data";
 
 pub(super) const STATUS: &str = "\
 Examples:

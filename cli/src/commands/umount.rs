@@ -10,7 +10,7 @@ use forebay_fuse_client::{Unmount, mount_at, unmount};
 use forebay_proto::mount::v1::StopRequest;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::args::OneMount;
+use crate::args::UmountArgs;
 use crate::control_client::{self, Found, Mounted, failure, not_mounted};
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -24,10 +24,10 @@ const WRITE_BACK: Duration = Duration::from_secs(600);
 const DIES: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
 
-pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
+pub(super) async fn run(args: &UmountArgs) -> Result<(), Failure> {
     let (mountpoint, found) = control_client::find(&args.dir)?;
     match found {
-        Found::Alive(mounted) => ask(&mounted).await,
+        Found::Alive(mounted) => ask(&mounted, args.kill).await,
         Found::Unserved(mounted) => end_supervisor(&mounted).await,
         Found::Starting { pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &OneMount) -> Result<(), Failure> {
 }
 
 /// Asks the process, and takes the mount away if it does not answer.
-async fn ask(mounted: &Mounted) -> Result<(), Failure> {
+async fn ask(mounted: &Mounted, kill: bool) -> Result<(), Failure> {
     let stopping = async {
         let mut control = mounted.connect().await?;
         control
@@ -49,7 +49,7 @@ async fn ask(mounted: &Mounted) -> Result<(), Failure> {
             .map_err(|status| failure(&status))
     };
     let Ok(answer) = tokio::time::timeout(ANSWER, stopping).await else {
-        return without_an_answer(mounted).await;
+        return without_an_answer(mounted, kill).await;
     };
     let busy = match answer {
         Ok(answer) => answer.into_inner().busy,
@@ -77,9 +77,12 @@ async fn ask(mounted: &Mounted) -> Result<(), Failure> {
 }
 
 /// The process hangs, or writes a lot of cache to a slow disk.
-async fn without_an_answer(mounted: &Mounted) -> Result<(), Failure> {
+async fn without_an_answer(mounted: &Mounted, kill: bool) -> Result<(), Failure> {
     if is_forebay(&mounted.mountpoint)? {
         unmount(&mounted.mountpoint, Unmount::Detach)?;
+        if kill {
+            return end_by_force(mounted).await;
+        }
         let pid = mounted
             .dir
             .pid()
@@ -95,6 +98,24 @@ async fn without_an_answer(mounted: &Mounted) -> Result<(), Failure> {
     )?;
     until_gone(&mounted.dir).await;
     Ok(())
+}
+
+/// Kills what serves the mount and looks after it.
+async fn end_by_force(mounted: &Mounted) -> Result<(), Failure> {
+    let dir = &mounted.dir;
+    // The supervisor first: it would start another process.
+    let server = dir.pid().filter(|_| dir.is_alive());
+    for pid in [dir.supervisor(), server].into_iter().flatten() {
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+            // Gone in between is as good.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    ends(|| !dir.is_held(), ANSWER).await;
+    note(
+        &mounted.mountpoint,
+        "was detached; its processes did not answer and were killed",
+    )
 }
 
 /// Nobody serves the mount at the moment, or just somebody again: its supervisor sees to
