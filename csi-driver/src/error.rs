@@ -4,6 +4,8 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
+use crate::place::Linked;
+
 /// What a call was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -86,11 +88,27 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What can be done about an error of this class of which nothing better is known.
+    fn next(self) -> &'static str {
+        match self {
+            Self::Invalid | Self::OutOfRange => "correct the request",
+            Self::NotFound => "see whether the volume is on this node",
+            Self::Conflict => "take away what is there first",
+            Self::NotReady => "stage the volume, then publish it",
+            Self::TimedOut | Self::Unavailable => "the call is made again",
+            Self::Denied => "use a volume that this pod may have",
+            Self::BadToken => "begin again without a token",
+            Self::Internal => "see the driver's log on this node",
+        }
+    }
+}
+
 /// A call that failed.
 ///
 /// Shown as `dataset team/images: mount: what happened; next: what to do`.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}{phase}: {what}{}", subject(.dataset.as_ref()), next_step(.next.as_ref()))]
+#[error("{}{phase}: {what}; next: {}", subject(.dataset.as_ref()), next_step(.next.as_ref(), .kind))]
 pub(crate) struct Error {
     /// Its class.
     pub(crate) kind: Kind,
@@ -100,7 +118,7 @@ pub(crate) struct Error {
     pub(crate) phase: Phase,
     /// What happened, and why.
     pub(crate) what: String,
-    /// What to do about it.
+    /// What to do about it, if there is more to say than the class does.
     pub(crate) next: Option<String>,
 }
 
@@ -128,15 +146,22 @@ impl Error {
         Self::new(Kind::Invalid, Phase::Request, what)
     }
 
-    /// A system call that failed.
+    /// A system call that failed; on a path with a link in it the request is wrong.
     pub(crate) fn system(
         phase: Phase,
         what: &str,
         path: &std::path::Path,
         error: impl Into<std::io::Error>,
     ) -> Self {
-        let what = format!("{what} {}: {}", path.display(), error.into());
-        Self::new(Kind::Internal, phase, what).next("see the driver's log on this node")
+        let error = error.into();
+        let what = format!("{what} {}: {error}", path.display());
+        let linked = error.get_ref().is_some_and(|inner| inner.is::<Linked>());
+        let kind = if linked {
+            Kind::Invalid
+        } else {
+            Kind::Internal
+        };
+        Self::new(kind, phase, what)
     }
 
     /// Says whose call it was, unless something closer to it has.
@@ -156,8 +181,8 @@ fn subject(dataset: Option<&String>) -> String {
     dataset.map_or_else(String::new, |dataset| format!("{dataset}: "))
 }
 
-fn next_step(next: Option<&String>) -> String {
-    next.map_or_else(String::new, |next| format!("; next: {next}"))
+fn next_step<'a>(next: Option<&'a String>, kind: &Kind) -> &'a str {
+    next.map_or(kind.next(), String::as_str)
 }
 
 impl From<Error> for Status {
@@ -187,7 +212,10 @@ mod tests {
     #[test]
     fn an_error_of_nobody_says_what_it_knows() {
         let status = Status::from(Error::missing("volume_id"));
-        assert_eq!(status.message(), "request: volume_id is missing");
+        assert_eq!(
+            status.message(),
+            "request: volume_id is missing; next: correct the request"
+        );
         assert_eq!(status.code(), Code::InvalidArgument);
     }
 }

@@ -4,6 +4,7 @@
 //! publishing shows the dataset, or a part of it, in the pod's directory. A volume that is
 //! written in the pod itself is not staged.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ mod request;
 mod stats;
 mod volumes;
 
-use request::{Publish, Stage};
+use request::{Publish, Stage, subject};
 
 /// The segment of a node's topology that is its name.
 const TOPOLOGY: &str = "topology.csi.forebay.dev/node";
@@ -68,8 +69,37 @@ impl NodeService {
         }
     }
 
-    /// Does the work of a call on the parts, under the lock of its volume.
+    /// Does the work of a call on the parts, under the lock of its volume, unless the
+    /// request was wrong. Says in the log what came of it, and in an error whom it is about.
     async fn call<T, W>(
+        &self,
+        volume: &str,
+        about: String,
+        phase: Phase,
+        work: Result<impl FnOnce(Arc<Parts>) -> W + Send + 'static>,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send,
+    {
+        if volume.is_empty() {
+            return Err(Error::missing("volume_id"));
+        }
+        let begun = std::time::Instant::now();
+        let done = match work {
+            Ok(work) => self.work(volume, phase, work).await,
+            Err(error) => Err(error),
+        };
+        let done = done.map_err(|error| error.of(about));
+        let seconds = begun.elapsed().as_secs_f64();
+        match &done {
+            Ok(_) => tracing::info!(volume, %phase, seconds, "done"),
+            Err(error) => tracing::warn!(volume, %phase, seconds, %error, "refused"),
+        }
+        done
+    }
+
+    async fn work<T, W>(
         &self,
         volume: &str,
         phase: Phase,
@@ -79,25 +109,13 @@ impl NodeService {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send,
     {
-        if volume.is_empty() {
-            return Err(Error::missing("volume_id"));
-        }
         let parts = Arc::clone(&self.parts);
-        let id = volume.to_owned();
-        let begun = std::time::Instant::now();
+        let volume = volume.to_owned();
         let done = self.tasks.run(phase, async move {
-            let _held = parts.volumes.lock(&id).await;
+            let _held = parts.volumes.lock(&volume).await;
             work(Arc::clone(&parts)).await
         });
-        let done = done
-            .await
-            .map_err(|error| error.of(format!("volume {volume}")));
-        let seconds = begun.elapsed().as_secs_f64();
-        match &done {
-            Ok(_) => tracing::info!(volume, %phase, seconds, "done"),
-            Err(error) => tracing::warn!(volume, %phase, seconds, %error, "refused"),
-        }
-        done
+        done.await
     }
 
     fn place(&self, field: &'static str, path: &str) -> Result<Place> {
@@ -122,17 +140,16 @@ impl Node for NodeService {
         request: Request<NodeStageVolumeRequest>,
     ) -> Answer<NodeStageVolumeResponse> {
         let request = request.into_inner();
-        let volume = request.volume_id.clone();
-        let read = self
+        let work = self
             .place("staging_target_path", &request.staging_target_path)
-            .and_then(|place| Ok((place, Stage::read(&request)?)));
-        let staged = match read {
-            Ok((place, stage)) => {
-                let work = move |parts: Arc<Parts>| async move { parts.stage(stage, place).await };
-                self.call(&volume, Phase::Stage, work).await
-            }
-            Err(error) => Err(error),
-        };
+            .and_then(|place| Ok((place, Stage::read(&request)?)))
+            .map(|(place, stage)| {
+                move |parts: Arc<Parts>| async move { parts.stage(stage, place).await }
+            });
+        let about = subject(&request.volume_id, &request.volume_context);
+        let staged = self
+            .call(&request.volume_id, about, Phase::Stage, work)
+            .await;
         answer(staged.map(|()| NodeStageVolumeResponse {}))
     }
 
@@ -141,13 +158,13 @@ impl Node for NodeService {
         request: Request<NodeUnstageVolumeRequest>,
     ) -> Answer<NodeUnstageVolumeResponse> {
         let request = request.into_inner();
-        let unstaged = match self.place("staging_target_path", &request.staging_target_path) {
-            Ok(place) => {
-                let work = move |parts: Arc<Parts>| async move { parts.unstage(&place).await };
-                self.call(&request.volume_id, Phase::Unstage, work).await
-            }
-            Err(error) => Err(error),
-        };
+        let place = self.place("staging_target_path", &request.staging_target_path);
+        let work =
+            place.map(|place| move |parts: Arc<Parts>| async move { parts.unstage(&place).await });
+        let about = subject(&request.volume_id, &HashMap::new());
+        let unstaged = self
+            .call(&request.volume_id, about, Phase::Unstage, work)
+            .await;
         answer(unstaged.map(|()| NodeUnstageVolumeResponse {}))
     }
 
@@ -156,23 +173,20 @@ impl Node for NodeService {
         request: Request<NodePublishVolumeRequest>,
     ) -> Answer<NodePublishVolumeResponse> {
         let request = request.into_inner();
-        let volume = request.volume_id.clone();
         let staged = match request.staging_target_path.as_str() {
             "" => Ok(None),
             path => self.place("staging_target_path", path).map(Some),
         };
-        let read = self
+        let work = self
             .place("target_path", &request.target_path)
-            .and_then(|place| Ok((place, staged?, Publish::read(&request)?)));
-        let published = match read {
-            Ok((place, staged, publish)) => {
-                let work = move |parts: Arc<Parts>| async move {
-                    parts.publish(publish, staged, place).await
-                };
-                self.call(&volume, Phase::Publish, work).await
-            }
-            Err(error) => Err(error),
-        };
+            .and_then(|place| Ok((place, staged?, Publish::read(&request)?)))
+            .map(|(place, staged, publish)| {
+                move |parts: Arc<Parts>| async move { parts.publish(publish, staged, place).await }
+            });
+        let about = subject(&request.volume_id, &request.volume_context);
+        let published = self
+            .call(&request.volume_id, about, Phase::Publish, work)
+            .await;
         answer(published.map(|()| NodePublishVolumeResponse {}))
     }
 
@@ -181,13 +195,13 @@ impl Node for NodeService {
         request: Request<NodeUnpublishVolumeRequest>,
     ) -> Answer<NodeUnpublishVolumeResponse> {
         let request = request.into_inner();
-        let unpublished = match self.place("target_path", &request.target_path) {
-            Ok(place) => {
-                let work = move |parts: Arc<Parts>| async move { parts.unpublish(&place).await };
-                self.call(&request.volume_id, Phase::Unpublish, work).await
-            }
-            Err(error) => Err(error),
-        };
+        let place = self.place("target_path", &request.target_path);
+        let work = place
+            .map(|place| move |parts: Arc<Parts>| async move { parts.unpublish(&place).await });
+        let about = subject(&request.volume_id, &HashMap::new());
+        let unpublished = self
+            .call(&request.volume_id, about, Phase::Unpublish, work)
+            .await;
         answer(unpublished.map(|()| NodeUnpublishVolumeResponse {}))
     }
 
@@ -236,3 +250,6 @@ impl Node for NodeService {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,11 @@ pub(crate) struct InvalidPlace {
     problem: String,
 }
 
+/// A link is where a directory has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is a link on the way, and none is followed")]
+pub(crate) struct Linked;
+
 impl Root {
     pub(crate) fn new(given: &Path) -> io::Result<Self> {
         Ok(Self {
@@ -102,8 +107,7 @@ impl Place {
         if parent.as_os_str().is_empty() {
             return Ok(root);
         }
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        Ok(openat2(root, parent, DIRECTORY, Mode::empty(), beneath)?)
+        open_beneath(&root, parent)
     }
 
     fn name(&self) -> &Path {
@@ -118,14 +122,7 @@ impl Place {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        Ok(openat2(
-            &parent,
-            self.name(),
-            DIRECTORY,
-            Mode::empty(),
-            beneath,
-        )?)
+        open_beneath(&parent, self.name())
     }
 
     /// Removes the empty directory; one that is gone is removed.
@@ -155,6 +152,15 @@ impl Place {
                 .join(self.name()),
         )
     }
+}
+
+/// Opens a directory below `above` and follows no link on the way.
+fn open_beneath(above: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(above, path, DIRECTORY, Mode::empty(), beneath).map_err(|errno| match errno {
+        Errno::LOOP => io::Error::other(Linked),
+        errno => errno.into(),
+    })
 }
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

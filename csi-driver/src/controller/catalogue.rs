@@ -90,8 +90,7 @@ impl Catalogue {
     pub(crate) fn page(&self, from: &str, most: usize) -> Result<Page> {
         if !from.is_empty() && !is_id(from) {
             let what = format!("starting_token is {from:?}, which is none of ours");
-            return Err(Error::new(Kind::BadToken, Phase::Catalogue, what)
-                .next("begin again without a token"));
+            return Err(Error::new(Kind::BadToken, Phase::Catalogue, what));
         }
         let ids = names(&self.dir);
         let ids = ids.map_err(|error| Error::system(Phase::Catalogue, "list", &self.dir, error))?;

@@ -7,7 +7,7 @@ use forebay_proto::csi::v1::{NodePublishVolumeRequest, NodeStageVolumeRequest};
 use crate::capability::{self, Wanted};
 use crate::error::{Error, Kind, Phase, Result};
 use crate::secrets::Secrets;
-use crate::volume_context::VolumeContext;
+use crate::volume_context::{DatasetName, VolumeContext};
 
 /// A volume to stage.
 #[derive(Clone, Debug)]
@@ -43,14 +43,24 @@ impl Publish {
         let context = context(&request.volume_context)?;
         if request.staging_target_path.is_empty() && !context.ephemeral {
             let what = "staging_target_path is missing";
-            return Err(Error::new(Kind::NotReady, Phase::Request, what)
-                .next("stage the volume, then publish it"));
+            return Err(Error::new(Kind::NotReady, Phase::Request, what));
         }
         Ok(Self {
             context,
             wanted,
             secrets: secrets(&request.secrets)?,
         })
+    }
+}
+
+/// Whom a request is about: the dataset if it names one, or else the volume.
+pub(super) fn subject(volume_id: &str, context: &HashMap<String, String>) -> String {
+    let dataset = context
+        .get("dataset")
+        .map(|name| name.parse::<DatasetName>());
+    match dataset {
+        Some(Ok(dataset)) => dataset.to_string(),
+        _ => format!("volume {volume_id}"),
     }
 }
 
