@@ -10,6 +10,14 @@ use tonic::{Request, Response, Status};
 
 use crate::config::DRIVER_NAME;
 
+/// What the driver has beside the node service. Nodes tell their topology, which the
+/// specification allows to those with accessibility constraints only; volumes tell none,
+/// which says that every node can read them.
+const CAPABILITIES: [service::Type; 2] = [
+    service::Type::ControllerService,
+    service::Type::VolumeAccessibilityConstraints,
+];
+
 /// The service; it is served only once the driver is ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdentityService;
@@ -31,14 +39,13 @@ impl Identity for IdentityService {
         &self,
         _: Request<GetPluginCapabilitiesRequest>,
     ) -> Result<Response<GetPluginCapabilitiesResponse>, Status> {
-        // Not VOLUME_ACCESSIBILITY_CONSTRAINTS: a dataset can be read from every node.
-        let controller = PluginCapability {
+        let capability = |service: service::Type| PluginCapability {
             r#type: Some(Type::Service(Service {
-                r#type: service::Type::ControllerService.into(),
+                r#type: service.into(),
             })),
         };
         Ok(Response::new(GetPluginCapabilitiesResponse {
-            capabilities: vec![controller],
+            capabilities: CAPABILITIES.map(capability).to_vec(),
         }))
     }
 
