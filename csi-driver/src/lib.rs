@@ -34,4 +34,4 @@ pub use driver::{Driver, StartError};
 pub use mounter::{MountHost, Mounter, MounterError, ProcessMounter, Program, Runner, State};
 pub use secrets::Secrets;
 pub use spec::{MountKey, MountSpec, Supply};
-pub use volume_context::{DatasetName, InvalidAttribute, VolumeContext};
+pub use volume_context::{DatasetName, InvalidAttribute, ReadMode, VolumeContext};

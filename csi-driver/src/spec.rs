@@ -134,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn the_next_driver_gives_the_same_key() {
+        // Else it would mount anew what the one before it has mounted.
+        let key = MountKey::of(&example(), &Secrets::default(), b"salt");
+        assert_eq!(key.as_str(), "80913cd24718e32be240b2de9d1c78a1");
+    }
+
+    #[test]
     fn a_key_is_read_back_and_nothing_else_is_one() {
         let key = MountKey::of(&example(), &Secrets::default(), b"");
         assert_eq!(key.as_str().parse(), Ok(key.clone()));

@@ -14,7 +14,7 @@ const POD_NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
 const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
 
 /// The attributes that a volume can have.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "dataset",
     "url",
     "endpoint",
@@ -25,6 +25,7 @@ const KEYS: [&str; 15] = [
     "exclude",
     "version",
     "subPath",
+    "readMode",
     "openMode",
     "uid",
     "fileMode",
@@ -132,6 +133,28 @@ pub struct Source {
     pub exclude: Vec<String>,
 }
 
+/// In which order files are read, where a volume says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadMode {
+    /// From their beginning to their end.
+    Sequential,
+    /// Here and there.
+    Random,
+}
+
+impl ReadMode {
+    /// Reads an attribute; `auto`, which leaves it to the mount, is `None`.
+    fn read(text: &str) -> Result<Option<Self>, &'static str> {
+        match text {
+            "auto" => Ok(None),
+            "sequential" => Ok(Some(Self::Sequential)),
+            "random" => Ok(Some(Self::Random)),
+            _ => Err("expected auto, sequential or random"),
+        }
+    }
+}
+
 /// How files look and open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
@@ -141,6 +164,10 @@ pub struct Tree {
     pub file_mode: Option<String>,
     /// The mode of every directory, in octal.
     pub dir_mode: Option<String>,
+    /// In which order they are read. Left out where nothing is said: the keys of mounts
+    /// that a driver without this field has made stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_mode: Option<ReadMode>,
     /// How files are opened: the value of `--open-mode`.
     pub open_mode: Option<String>,
     /// How long a read waits for the source: the value of `--origin-timeout`.
@@ -287,6 +314,9 @@ impl<'a> Attributes<'a> {
                 .transpose()?,
             file_mode: one_of("fileMode", octal)?,
             dir_mode: one_of("dirMode", octal)?,
+            read_mode: self
+                .text("readMode")
+                .map_or(Ok(None), |value| checked("readMode", value, ReadMode::read))?,
             open_mode: one_of("openMode", word)?,
             origin_timeout: one_of("originTimeout", word)?,
         })

@@ -33,6 +33,7 @@ fn every_attribute_is_read() {
         ("exclude", "*.tmp"),
         ("version", "ABCD12"),
         ("subPath", "/train/x/"),
+        ("readMode", "random"),
         ("openMode", "no-open"),
         ("uid", "7"),
         ("fileMode", "0440"),
@@ -50,6 +51,7 @@ fn every_attribute_is_read() {
     assert_eq!(context.version.as_deref(), Some("abcd12"));
     assert_eq!(context.sub_path, "train/x");
     assert_eq!(context.tree.uid, Some(7));
+    assert_eq!(context.tree.read_mode, Some(ReadMode::Random));
     assert_eq!(context.pod.unwrap().namespace, "team");
 }
 
@@ -83,6 +85,7 @@ fn a_wrong_value_names_the_attribute_and_what_would_be_right() {
         ("subPath", "a//b"),
         ("uid", "root"),
         ("fileMode", "999"),
+        ("readMode", "backwards"),
         ("openMode", "a b"),
         ("url", "bucket"),
         ("url", "--config=x://y"),
