@@ -37,11 +37,7 @@ pub(crate) fn bind(
     place: &Place,
     with: Restrictions,
 ) -> io::Result<()> {
-    let source = open(mount, sub_path)?;
-    let clone = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&source, "", clone)?;
+    let tree = clone(&open(mount, sub_path)?)?;
     attach(&tree, place)?;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     if with.no_exec {
@@ -52,13 +48,33 @@ pub(crate) fn bind(
     Ok(())
 }
 
+/// Shows the mount at `mount` at the directory `dir`, which is ours, as well. Asks nobody
+/// who serves it.
+pub(crate) fn show_also(mount: &Path, dir: &Path) -> io::Result<()> {
+    attach_to(
+        &clone(&open(mount, Path::new(""))?)?,
+        &open(dir, Path::new(""))?,
+    )
+}
+
+/// A mount of its own, nowhere yet, of what `source` is a directory of.
+fn clone(source: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(source, "", flags)?)
+}
+
 /// Attaches a mount that is nowhere yet.
 fn attach(tree: &OwnedFd, place: &Place) -> io::Result<()> {
-    let target = place.make()?;
+    attach_to(tree, &place.make()?)
+}
+
+fn attach_to(tree: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     // By descriptors: between the check of a path and its use, the path may change.
     let by_descriptors =
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(tree, "", &target, "", by_descriptors)?)
+    Ok(move_mount(tree, "", target, "", by_descriptors)?)
 }
 
 /// Marks `place` as the staging path of a volume that shows the mount `key`: with an empty

@@ -2,8 +2,9 @@
 //!
 //! A shared mount lives from the first volume that is staged or shows it to the last. Who
 //! that is is read from the table of mounts (marks at staging paths, and binds of the same
-//! device), so that no count can be wrong after a crash. Everything that changes a shared mount or its binds is done under
-//! the lock of its key.
+//! device), so that no count can be wrong after a crash. Everything that changes a shared
+//! mount is done under the lock of its key. A bind is taken away without: who starts a
+//! mount holds that lock for as long as a bucket takes to list.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::mountinfo::{MountEntry, mount_at, mounts};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::bind::{Restrictions, bind, mark, marked, unbind};
 use crate::error::{Error, Kind, Phase, Result};
@@ -22,8 +24,13 @@ use crate::secrets::Secrets;
 use crate::spec::{MountKey, MountSpec};
 use crate::task::blocking;
 
+mod lost;
+
 /// How long a mount may take to find a sub-path.
 const LOOK_UP: Duration = Duration::from_secs(30);
+/// How long who takes a bind away waits to end the mount with it. After that, the next
+/// sweep does.
+const END: Duration = Duration::from_secs(5);
 
 /// The shared mounts of a node.
 #[derive(Debug)]
@@ -117,7 +124,7 @@ impl SharedMounts {
         let phase = view.phase;
         let not_staged = || {
             let what = format!("nothing is staged at {}", staged.path().display());
-            Error::new(Kind::NotReady, phase, what).next("stage the volume, then publish it")
+            Error::new(Kind::NotReady, phase, what)
         };
         let key = self.key_at(staged)?.ok_or_else(not_staged)?;
         let _held = self.locks.lock(key.as_str()).await;
@@ -131,15 +138,42 @@ impl SharedMounts {
     /// Takes away what is shown at `place`, and ends the shared mount behind it if nobody
     /// else shows it. Asks who serves it only for the latter, and never waits on it.
     pub(crate) async fn hide(&self, place: &Place, phase: Phase) -> Result<()> {
-        while let Some(key) = self.key_at(place)? {
-            let _held = self.locks.lock(key.as_str()).await;
-            if self.key_at(place)?.as_ref() == Some(&key) {
-                unbind(place).map_err(|error| system(phase, "unmount", &place.path(), error))?;
-                self.end_if_unused(&key).await?;
-            }
+        let key = self.key_at(place)?;
+        let hidden = self.take_away(place, phase).await;
+        let ended = match (hidden, &key) {
+            (Ok(()), Some(key)) => self.end_soon(key).await,
+            // What was there is dead, or not ours; it must not stay in either case.
+            (hidden, _) => hidden,
+        };
+        ended.map_err(|error| self.of_noted(key.as_ref(), error))
+    }
+
+    async fn take_away(&self, place: &Place, phase: Phase) -> Result<()> {
+        let path = place.path();
+        let _held = self.lock_place(&path).await;
+        unbind(place).map_err(|error| system(phase, "unmount", &path, error))
+    }
+
+    /// Ends the mount if nobody shows it, unless it is being started for a long time.
+    async fn end_soon(&self, key: &MountKey) -> Result<()> {
+        match tokio::time::timeout(END, self.locks.lock(key.as_str())).await {
+            Ok(_held) => self.end_if_unused(key).await,
+            Err(_) => Ok(()),
         }
-        // What is left is dead, or not ours; it must not stay in either case.
-        unbind(place).map_err(|error| system(phase, "unmount", &place.path(), error))
+    }
+
+    /// Holds what is mounted at a place below the kubelet's directory. Taken after the lock
+    /// of a key, never before one.
+    async fn lock_place(&self, path: &Path) -> OwnedMutexGuard<()> {
+        self.locks.lock(&path.to_string_lossy()).await
+    }
+
+    /// Says whose error it is, if that is noted: calls that take away name no dataset.
+    fn of_noted(&self, key: Option<&MountKey>, error: Error) -> Error {
+        match key.and_then(|key| self.records.read(key)) {
+            Some(record) => error.of(record.spec.dataset),
+            None => error,
+        }
     }
 
     /// Which shared mount is shown or staged at `place`; `None` for nothing, and for the bind of a
@@ -162,7 +196,7 @@ impl SharedMounts {
     /// The keys of all that is noted, mounted or half made.
     pub(crate) fn keys(&self) -> io::Result<Vec<MountKey>> {
         let names = crate::record::names(&self.dir)?;
-        let mut keys: Vec<_> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut keys: Vec<_> = names.iter().filter_map(|name| lost::key(name)).collect();
         keys.extend(self.records.keys()?);
         keys.sort();
         keys.dedup();
@@ -205,7 +239,7 @@ impl SharedMounts {
         let dir = self.path(key);
         if mounted(&dir)?.is_some() {
             match self.mounter.state(&dir).await {
-                Ok(State::Serving) => return Ok(()),
+                Ok(State::Serving) => return self.show_lost_again(key).await,
                 Ok(State::Gone) => {}
                 // Its readers may be well: nothing is taken from them for want of an answer.
                 Err(error) => return Err(not_known(error)),
@@ -217,7 +251,8 @@ impl SharedMounts {
                 .next("delete the pods of this volume on this node")
         })?;
         let dataset = record.spec.dataset.clone();
-        let lost = self.clear(key).await?;
+        self.set_aside(key);
+        self.clear(key).await?;
         self.records
             .write(key, &record)
             .map_err(|error| system(Phase::Mount, "note", &dir, error))?;
@@ -229,47 +264,17 @@ impl SharedMounts {
             .await;
         started.map_err(|error| not_mounted(error).of(&dataset))?;
         tracing::info!(%dataset, mount = %key, seconds = begun.elapsed().as_secs_f64(), "mounted");
-        for bound in lost {
-            self.bind_again(key, &bound).await;
-        }
-        Ok(())
+        self.show_lost_again(key).await
     }
 
-    /// Removes what a process that has gone left, and returns the binds that show it.
-    async fn clear(&self, key: &MountKey) -> Result<Vec<MountEntry>> {
+    /// Removes what a process that has gone left.
+    async fn clear(&self, key: &MountKey) -> Result<()> {
         let dir = self.path(key);
-        let mut lost = self.users(key)?;
-        lost.retain(|user| marked(user).is_none());
         // A process may be there without a mount, or one that does not answer.
         if let Err(error) = self.mounter.stop(&dir).await {
             tracing::warn!(mount = %key, %error, "the process of a mount was not ended in order");
         }
-        detach(&dir).map_err(|error| system(Phase::Mount, "unmount", &dir, error))?;
-        Ok(lost)
-    }
-
-    /// Shows the new mount where the old one was. Containers that run see it only if they
-    /// have asked for changes of the host's mounts; those that start from now on do.
-    async fn bind_again(&self, key: &MountKey, lost: &MountEntry) {
-        let Some(place) = self.root.listed(&lost.mountpoint) else {
-            return;
-        };
-        let view = View {
-            sub_path: lost.root.strip_prefix("/").unwrap_or(&lost.root).to_owned(),
-            place: place.clone(),
-            restrictions: Restrictions::default(),
-            phase: Phase::Mount,
-        };
-        let again = match unbind(&place) {
-            Ok(()) => self.bind(key, view).await,
-            Err(error) => Err(system(Phase::Mount, "unmount", &place.path(), error)),
-        };
-        match again {
-            Ok(()) => tracing::info!(mount = %key, place = %place.path().display(), "shown again"),
-            Err(error) => {
-                tracing::error!(mount = %key, place = %place.path().display(), %error, "not shown again")
-            }
-        }
+        detach(&dir).map_err(|error| system(Phase::Mount, "unmount", &dir, error))
     }
 
     async fn show_served(&self, key: &MountKey, view: View) -> Result<()> {
@@ -280,9 +285,11 @@ impl SharedMounts {
             if same && shown.root == Path::new("/").join(&view.sub_path) {
                 return Ok(());
             }
-            if self.key_at(&view.place)?.is_some() {
+            // A bind of the mount before this one may be replaced.
+            let other = self.key_at(&view.place)?.is_some_and(|found| found != *key);
+            if same || other {
                 let what = format!("another volume or sub-path is at {}", path.display());
-                return Err(Error::new(Kind::Conflict, view.phase, what).next("take it away first"));
+                return Err(Error::new(Kind::Conflict, view.phase, what));
             }
             unbind(&view.place).map_err(|error| system(view.phase, "unmount", &path, error))?;
         }
@@ -325,12 +332,8 @@ impl SharedMounts {
         }
         let dir = self.path(key);
         self.clear(key).await?;
-        match std::fs::remove_dir(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(system(Phase::Mount, "remove", &dir, error));
-            }
-            _ => {}
-        }
+        self.forget_lost(key)?;
+        remove(&dir).map_err(|error| system(Phase::Mount, "remove", &dir, error))?;
         self.records
             .remove(key)
             .map_err(|error| system(Phase::Mount, "forget", &dir, error))?;
@@ -341,12 +344,16 @@ impl SharedMounts {
     /// Who uses the mount: marks of staged volumes, published volumes, and what the kubelet
     /// has made of these for a container's sub-path.
     fn users(&self, key: &MountKey) -> Result<Vec<MountEntry>> {
-        let dir = self.path(key);
+        let own = [self.path(key), self.lost_path(key)];
         let table = table()?;
-        let own = table.iter().rfind(|entry| entry.mountpoint == dir);
-        let device = own.map(|entry| entry.device.clone());
+        let is_own = |entry: &MountEntry| own.contains(&entry.mountpoint);
+        let devices: Vec<_> = table
+            .iter()
+            .filter(|entry| is_own(entry))
+            .map(|entry| entry.device.clone())
+            .collect();
         let shows = |entry: &MountEntry| {
-            let bound = device.as_ref() == Some(&entry.device) && entry.mountpoint != dir;
+            let bound = devices.contains(&entry.device) && !is_own(entry);
             bound || marked(entry).as_ref() == Some(key)
         };
         Ok(table.into_iter().filter(shows).collect())
@@ -357,12 +364,7 @@ impl SharedMounts {
     }
 
     fn key_of(&self, mountpoint: &Path) -> Option<MountKey> {
-        mountpoint
-            .strip_prefix(&self.dir)
-            .ok()?
-            .to_str()?
-            .parse()
-            .ok()
+        lost::key(mountpoint.strip_prefix(&self.dir).ok()?.to_str()?)
     }
 }
 
@@ -393,6 +395,14 @@ fn make(dir: &Path) -> io::Result<()> {
     match std::fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
+    }
+}
+
+/// Removes an empty directory; one that is gone is removed.
+fn remove(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

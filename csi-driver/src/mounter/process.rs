@@ -9,7 +9,7 @@ use super::runner::{Done, Order, Runner};
 use super::{Mounter, MounterError, State};
 use crate::secrets::Secrets;
 use crate::spec::{MountKey, MountSpec, Supply};
-use crate::volume_context::Source;
+use crate::volume_context::{ReadMode, Source};
 
 /// How long a mount may take to become ready: a bucket of a hundred million objects is
 /// listed in a quarter of an hour.
@@ -33,6 +33,12 @@ const PASSED_ON: [&str; 8] = [
 
 /// Beginnings of the variables that carry the node's credentials.
 const CREDENTIALS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
+/// How far the kernel reads ahead of who reads in order: enough for the next of a store's
+/// large requests to be under way.
+const AHEAD_IN_ORDER: &str = "8MiB";
+/// And of who reads here and there, where more would be read for nobody.
+const AHEAD_AT_RANDOM: &str = "64KiB";
 
 // Contracts of `forebay`: how it exits.
 const EXIT_USAGE: i32 = 2;
@@ -93,11 +99,12 @@ impl ProcessMounter {
         &self,
         words: &[&str],
         dir: &Path,
+        more: Environment,
         limit_seconds: u64,
     ) -> Result<Done, MounterError> {
         let mut words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
         words.push(text(dir)?);
-        self.run(words, Environment::new(), limit_seconds).await
+        self.run(words, more, limit_seconds).await
     }
 
     /// Says in the log directory what the mount logs; an old log makes room first.
@@ -164,11 +171,19 @@ fn tree_options(spec: &MountSpec) -> impl Iterator<Item = (&'static str, String)
         ("gid", spec.gid.map(|gid| gid.to_string())),
         ("file-mode", tree.file_mode.clone()),
         ("dir-mode", tree.dir_mode.clone()),
+        ("read-ahead", tree.read_mode.map(read_ahead)),
         ("open-mode", tree.open_mode.clone()),
         ("origin-timeout", tree.origin_timeout.clone()),
     ];
     said.into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
+}
+
+fn read_ahead(mode: ReadMode) -> String {
+    match mode {
+        ReadMode::Sequential => AHEAD_IN_ORDER.into(),
+        ReadMode::Random => AHEAD_AT_RANDOM.into(),
+    }
 }
 
 /// The options for where its objects are.
@@ -238,7 +253,13 @@ impl Mounter for ProcessMounter {
     }
 
     async fn state(&self, dir: &Path) -> Result<State, MounterError> {
-        let done = self.ask(&["status", "--json"], dir, ANSWER_SECONDS).await?;
+        let asked = self.ask(
+            &["status", "--json"],
+            dir,
+            Environment::new(),
+            ANSWER_SECONDS,
+        );
+        let done = asked.await?;
         match done.code {
             Some(0) => Ok(State::Serving),
             Some(EXIT_NOT_MOUNTED) => Ok(State::Gone),
@@ -247,7 +268,9 @@ impl Mounter for ProcessMounter {
     }
 
     async fn stop(&self, dir: &Path) -> Result<(), MounterError> {
-        let done = self.ask(&["umount"], dir, STOP_SECONDS).await?;
+        // In the environment, where a mount host of before that does not know it lets it be.
+        let kill = [("FOREBAY_KILL".into(), "true".into())].into();
+        let done = self.ask(&["umount"], dir, kill, STOP_SECONDS).await?;
         match done.code {
             Some(0 | EXIT_NOT_MOUNTED) => Ok(()),
             _ => Err(MounterError::Node { said: said(&done) }),
@@ -351,6 +374,23 @@ mod tests {
         assert_eq!(words, expected);
         assert_eq!(credentials(&spec, &Secrets::default()), None);
         assert_eq!(nobody(&spec.supply), Environment::new());
+    }
+
+    #[test]
+    fn the_tree_is_as_the_volume_says() {
+        let mut spec = spec::example();
+        spec.version = Some("abcd".into());
+        spec.gid = Some(2000);
+        spec.tree.read_mode = Some(ReadMode::Random);
+        spec.tree.open_mode = Some("no-open".into());
+        let options: Vec<_> = tree_options(&spec).collect();
+        let expected = [
+            ("version", "abcd"),
+            ("gid", "2000"),
+            ("read-ahead", AHEAD_AT_RANDOM),
+            ("open-mode", "no-open"),
+        ];
+        assert_eq!(options, expected.map(|(name, value)| (name, value.into())));
     }
 
     #[tokio::test]
