@@ -178,6 +178,14 @@ spec:
         self.make_pod(pod, script, volume, more, ["", ""]);
     }
 
+    /// A pod that mounts the claim at /data and the directory `part` of it at /part: the
+    /// kubelet itself binds the latter.
+    pub fn pod_with_part(&self, pod: &str, script: &str, part: &str) {
+        let claim = format!("persistentVolumeClaim: {{claimName: {}}}", self.name);
+        let mount = format!(", {{name: data, mountPath: /part, subPath: {part}}}");
+        self.make_pod(pod, script, &claim, "", [&mount, ""]);
+    }
+
     /// A pod with that volume at /data, and a directory of the node at /host.
     pub fn pod_beside(&self, pod: &str, script: &str, volume: &str, host: &str) {
         let mount = ", {name: host, mountPath: /host}";

@@ -96,7 +96,11 @@ impl Interleaving {
             }
             1 => {
                 played.mount_kills += 1;
-                self.node.kill_mounts();
+                match random.below(2) {
+                    0 => self.node.kill_mounts(),
+                    // With the keepers gone, nobody can take the mounts over.
+                    _ => self.node.kill_mounts_and_keepers(),
+                }
             }
             2 => {
                 played.cut_off += 1;

@@ -10,8 +10,8 @@ use forebay_proto::csi::v1::node_client::NodeClient;
 use forebay_proto::csi::v1::volume_capability::access_mode::Mode;
 use forebay_proto::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume};
 use forebay_proto::csi::v1::{
-    NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
-    NodeUnstageVolumeRequest, VolumeCapability,
+    NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeStageVolumeRequest,
+    NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, VolumeCapability,
 };
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
@@ -69,7 +69,13 @@ impl CsiNode {
         node
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where everything of the node lies.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The file or directory of that name there.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
@@ -124,6 +130,13 @@ impl CsiNode {
     /// Kills every process that serves a mount.
     pub fn kill_mounts(&self) {
         for pid in self.mount_processes() {
+            kill(pid, Signal::KILL);
+        }
+    }
+
+    /// Kills those, and what keeps their mounts.
+    pub fn kill_mounts_and_keepers(&self) {
+        for (pid, _) in self.processes() {
             kill(pid, Signal::KILL);
         }
     }
@@ -219,6 +232,15 @@ impl CsiNode {
         }
     }
 
+    /// The question how large it is and how it is doing.
+    pub fn stats(&self, volume: Volume, pod: u8) -> NodeGetVolumeStatsRequest {
+        NodeGetVolumeStatsRequest {
+            volume_id: id(volume),
+            volume_path: self.target(volume, pod).display().to_string(),
+            ..NodeGetVolumeStatsRequest::default()
+        }
+    }
+
     /// Whether a volume that is published can be read and is the right one.
     ///
     /// # Errors
@@ -265,6 +287,15 @@ impl CsiNode {
         command_lines().filter(is_ours).collect()
     }
 
+    /// The command lines of those and of the driver, words apart by blanks.
+    pub fn command_lines(&self) -> Vec<String> {
+        let base = self.scratch.path().display().to_string();
+        command_lines()
+            .filter(|(_, line)| line.contains(&base))
+            .map(|(_, line)| line.replace('\0', " "))
+            .collect()
+    }
+
     /// Switches the node off and on again: of everything but its disk nothing is left.
     ///
     /// # Panics
@@ -277,9 +308,7 @@ impl CsiNode {
     }
 
     fn stop_everything(&self) {
-        for (pid, _) in self.processes() {
-            kill(pid, Signal::KILL);
-        }
+        self.kill_mounts_and_keepers();
         for line in self.mounts().iter().rev() {
             let Some(place) = line.split(' ').nth(4) else {
                 continue;

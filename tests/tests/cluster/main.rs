@@ -2,6 +2,7 @@
 //!
 //! Run by `cargo xtask test-cluster`, which starts the cluster and puts Forebay on it.
 
+mod closed;
 mod mistakes;
 mod reading;
 mod restarts;

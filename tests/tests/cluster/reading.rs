@@ -1,6 +1,12 @@
 //! Pods read what is in the bucket, whichever way they name it.
 
+use std::time::Duration;
+
 use forebay_tests::cluster::{CHECK, Fixture, NODE};
+use forebay_tests::wait_until;
+
+/// How long the kubelet may take to ask and to tell.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_pod_with_a_claim_reads_every_byte_right_and_leaves_nothing() {
@@ -69,4 +75,52 @@ fn a_pod_that_is_not_root_reads_as_its_group() {
     );
     assert_eq!(fixture.cluster.wait_success("group"), "2000\na sub-path\n");
     fixture.assert_nothing_left();
+}
+
+#[test]
+fn a_container_can_mount_a_part_of_the_claim() {
+    let fixture = Fixture::new("part");
+    fixture.pod_with_part("part", "ls /part; cat /part/it; sleep 600", "below");
+    fixture.cluster.wait_phase("part", "Running");
+    let seen = wait_until(PATIENCE, || {
+        let printed = fixture.cluster.try_kubectl(&["logs", "part"]);
+        printed.is_ok_and(|printed| printed == "it\na sub-path\n")
+    });
+    assert!(seen, "{}", fixture.cluster.describe("part"));
+    fixture.assert_nothing_left();
+}
+
+#[test]
+fn the_kubelet_knows_how_large_a_volume_is() {
+    let fixture = Fixture::new("stats");
+    fixture.pod("stats", "sleep 600", "");
+    fixture.cluster.wait_phase("stats", "Running");
+    let path = format!("/api/v1/nodes/{NODE}/proxy/stats/summary");
+    let told = wait_until(PATIENCE, || {
+        let summary = fixture.cluster.try_kubectl(&["get", "--raw", &path]);
+        summary.is_ok_and(|summary| of_claim(&summary, "stats").is_some())
+    });
+    assert!(told, "{}", fixture.cluster.describe("stats"));
+    let summary = fixture.cluster.kubectl(&["get", "--raw", &path]);
+    let (bytes, inodes) = of_claim(&summary, "stats").unwrap();
+    // Some 60 files of up to 4 MiB, in directories.
+    assert!((60 << 10..512 << 20).contains(&bytes), "{bytes}");
+    assert!((60..200).contains(&inodes), "{inodes}");
+    fixture.assert_nothing_left();
+}
+
+/// Bytes and inodes of the volume of a claim, in what a kubelet says of its pods.
+fn of_claim(summary: &str, claim: &str) -> Option<(u64, u64)> {
+    let summary: serde_json::Value = serde_json::from_str(summary).ok()?;
+    let volumes = summary["pods"]
+        .as_array()?
+        .iter()
+        .filter_map(|pod| pod["volume"].as_array())
+        .flatten();
+    let mut ours = volumes.filter(|volume| volume["pvcRef"]["name"] == claim);
+    let volume = ours.next()?;
+    Some((
+        volume["capacityBytes"].as_u64()?,
+        volume["inodes"].as_u64()?,
+    ))
 }

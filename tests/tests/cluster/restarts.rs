@@ -137,6 +137,21 @@ fn a_pod_goes_cleanly_although_its_mount_is_dead() {
     fixture.assert_nothing_left();
 }
 
+#[test]
+fn a_pod_goes_cleanly_although_the_mount_host_and_all_mounts_are_dead() {
+    let fixture = Fixture::new("host-dead");
+    let cluster = &fixture.cluster;
+    fixture.pod("host-dead", "sleep 600", "");
+    cluster.wait_phase("host-dead", "Running");
+    let host = cluster.kill_pod_of("forebay-mount-host", NODE);
+    cluster.delete_pod("host-dead");
+    cluster.wait_replaced("forebay-mount-host", NODE, &host);
+    // And the next pod has what it needs.
+    fixture.pod("host-dead-2", "cat /data/below/it", "");
+    assert_eq!(cluster.wait_success("host-dead-2"), "a sub-path\n");
+    fixture.assert_nothing_left();
+}
+
 fn own_mounts(fixture: &Fixture) -> usize {
     let mounts = fixture.cluster.forebay_mounts(NODE);
     mounts

@@ -239,6 +239,7 @@ imageServiceEndpoint: unix://{socket}
 evictionHard: {{memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}}
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 5s
+volumeStatsAggPeriod: 5s
 shutdownGracePeriod: 0s
 "#,
         ca = layout.pki_file("ca.crt"),
