@@ -22,6 +22,11 @@ pub struct InvalidGlob {
 pub struct Filter {
     include: Option<GlobSet>,
     exclude: GlobSet,
+    /// The directories that the include globs begin with, in plain words: all that is
+    /// included lies below one of them.
+    leads: Vec<String>,
+    /// Directories below which everything is excluded.
+    closed: GlobSet,
 }
 
 impl Filter {
@@ -31,11 +36,28 @@ impl Filter {
     /// [`InvalidGlob`] for the first one that cannot be understood.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, InvalidGlob> {
         let included = compile("--include", include)?;
-        let include = (!include.is_empty()).then_some(included);
+        let whole = exclude.iter().filter_map(|glob| glob.strip_suffix("/**"));
+        // A `\` at the end would take the `/` for itself.
+        let whole = whole.filter(|directory| !directory.ends_with('\\'));
+        let closed: Vec<_> = whole.map(str::to_owned).collect();
         Ok(Self {
-            include,
+            leads: include.iter().map(|glob| lead(glob).to_owned()).collect(),
+            include: (!include.is_empty()).then_some(included),
             exclude: compile("--exclude", exclude)?,
+            closed: compile("--exclude", &closed)?,
         })
+    }
+
+    /// Whether an object below the directory `path` of the tree (with a `/` at its end)
+    /// may belong to the dataset. Where not, nobody needs to list it.
+    pub fn reaches(&self, path: &[u8]) -> bool {
+        let is_on_the_way =
+            |lead: &String| path.starts_with(lead.as_bytes()) || lead.as_bytes().starts_with(path);
+        let directory = path.strip_suffix(b"/").unwrap_or(path);
+        (self.include.is_none() || self.leads.iter().any(is_on_the_way))
+            && !self
+                .closed
+                .is_match_candidate(&Candidate::from_bytes(directory))
     }
 
     /// Whether the object at `path` of the tree (`directory/name`, no leading `/`)
@@ -50,6 +72,13 @@ impl Filter {
             .is_none_or(|globs| globs.is_match_candidate(&path))
             && !self.exclude.is_match_candidate(&path)
     }
+}
+
+/// The directory that a glob begins with, up to the first name with a sign in it that is
+/// none of a name.
+fn lead(glob: &str) -> &str {
+    let plain = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
+    &glob[..glob[..plain].rfind('/').map_or(0, |slash| slash + 1)]
 }
 
 fn compile(option: &'static str, globs: &[String]) -> Result<GlobSet, InvalidGlob> {
@@ -76,6 +105,8 @@ fn compile(option: &'static str, globs: &[String]) -> Result<GlobSet, InvalidGlo
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn filter(include: &[&str], exclude: &[&str]) -> Filter {
@@ -107,9 +138,56 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_reached_on_the_way_to_what_is_included_and_below() {
+        let some = filter(&["train/n01*/**", "val/one.jpg"], &[]);
+        for reached in ["train/", "train/n01/", "train/n02/", "val/"] {
+            assert!(some.reaches(reached.as_bytes()), "{reached}");
+        }
+        for left_out in ["test/", "trainer/", "val2/"] {
+            assert!(!some.reaches(left_out.as_bytes()), "{left_out}");
+        }
+        assert!(filter(&["**/*.jpg", "a/b"], &[]).reaches(b"test/"));
+        assert!(filter(&["{a,b}/c"], &[]).reaches(b"b/"));
+        assert!(filter(&[], &[]).reaches(b"a\xff/"));
+    }
+
+    #[test]
+    fn a_directory_is_not_reached_where_all_below_is_excluded() {
+        let most = filter(&[], &["**/.git/**", "tmp/**", "*.bak", "logs/*"]);
+        for left_out in ["tmp/", ".git/", "a/b/.git/"] {
+            assert!(!most.reaches(left_out.as_bytes()), "{left_out}");
+        }
+        // Of these only some is excluded, or a file of the name.
+        for reached in ["a/tmp/", "tmp2/", "logs/", "x.bak/", ".gitignore/"] {
+            assert!(most.reaches(reached.as_bytes()), "{reached}");
+        }
+    }
+
+    #[test]
     fn a_wrong_glob_is_named_with_its_flag() {
         let error = Filter::new(&[], &["a[".to_owned()]).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("--exclude \"a[\""), "{message}");
+    }
+
+    /// Short globs and paths of few names, so that they have to do with each other.
+    fn path(part: &'static str) -> impl Strategy<Value = String> {
+        proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn every_directory_of_what_is_admitted_is_reached(
+            include in proptest::collection::vec(path(r"a|b|\*|\*\*|a\*|\{a,b\}|\\a"), 0..3),
+            exclude in proptest::collection::vec(path(r"a|b|\*|\*\*|b\*|\[ab\]|\\b"), 0..3),
+            file in path("a|b|ab"),
+        ) {
+            let filter = Filter::new(&include, &exclude).unwrap();
+            if filter.admits(file.as_bytes()) {
+                for (slash, _) in file.match_indices('/') {
+                    prop_assert!(filter.reaches(&file.as_bytes()[..=slash]), "{slash}");
+                }
+            }
+        }
     }
 }

@@ -83,11 +83,27 @@ async fn each_source_is_listed_below_its_name() {
 #[tokio::test]
 async fn globs_see_the_path_in_the_tree_and_what_they_leave_out_is_counted() {
     let filter = Filter::new(&["train/**/*.jpg".into()], &["**/bad/**".into()]).unwrap();
-    let keys = ["a/1.jpg", "a/1.txt", "bad/2.jpg", "3.jpg"];
+    let keys = ["a/1.jpg", "a/1.txt", "a/bad.txt", "bad/2.jpg", "3.jpg"];
     let listed = listed(&[source("train", bucket(keys, 1000))], &filter).await;
     assert_eq!(listed.paths(), paths(&["train/3.jpg", "train/a/1.jpg"]));
     assert_eq!(listed.count(|p| &p.filtered), 2);
     assert_eq!(listed.manifest.totals().skipped, 0);
+}
+
+#[tokio::test]
+async fn directories_that_the_globs_leave_out_are_not_listed() {
+    let keys = (0..40).flat_map(|dir| (0..40).map(move |file| format!("{dir:02}/{file:02}")));
+    let sources = [source("train", bucket(keys, 10))];
+    let one = Filter::new(&["train/07/**".into()], &[]).unwrap();
+    let listed_one = listed(&sources, &one).await;
+    assert_eq!(listed_one.paths().len(), 40);
+    // Four pages of the level, and four of the one directory.
+    assert_eq!(listed_one.count(|p| &p.pages), 8);
+    let few = Filter::new(&[], &["train/[0-2]*/**".into()]).unwrap();
+    let listed_few = listed(&sources, &few).await;
+    assert_eq!(listed_few.paths().len(), 400);
+    assert_eq!(listed_few.count(|p| &p.pages), 4 + 10 * 4);
+    assert_eq!(listed_few.count(|p| &p.filtered), 0);
 }
 
 #[tokio::test]

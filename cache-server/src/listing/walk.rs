@@ -9,6 +9,9 @@
 //! fewer than the listings in flight, the level is explored to its end; else the flat
 //! page was the first of the whole. Nothing is taken before this is decided, so each
 //! object is taken once, in whatever order the origin lists.
+//!
+//! Directories that the globs leave out are not visited, and a level that has such is
+//! explored to its end: a flat listing would bring what is in them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -122,9 +125,12 @@ impl Walk<'_> {
     }
 
     /// Takes a page, or decides first which one to take.
-    async fn take(&self, mut item: Item, page: Page, agenda: &mut Agenda) -> Result<(), Error> {
+    async fn take(&self, mut item: Item, mut page: Page, agenda: &mut Agenda) -> Result<(), Error> {
+        let found = page.prefixes.len();
+        page.prefixes.retain(|prefix| self.reaches(&item, prefix));
+        let is_whole = page.prefixes.len() == found;
         let page = match item.manner {
-            Manner::Explore if page.next.is_some() && !page.prefixes.is_empty() => {
+            Manner::Explore if page.next.is_some() && is_whole && found > 0 => {
                 item.manner = Manner::Sound(page);
                 agenda.items.push(item);
                 return Ok(());
@@ -151,14 +157,26 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What the filter admits.
-    fn admitted(&self, item: &Item, mut objects: Vec<ListedObject>) -> Vec<ListedObject> {
-        let (spec, _) = &self.sources[usize::from(item.source)];
-        let listed = objects.len();
+    /// The path of a source in the tree: empty, or ending in `/`.
+    fn root(&self, source: u16) -> Vec<u8> {
+        let (spec, _) = &self.sources[usize::from(source)];
         let mut path = spec.name.clone().into_bytes();
         if !path.is_empty() {
             path.push(b'/');
         }
+        path
+    }
+
+    /// Whether the filter may admit anything below `prefix`.
+    fn reaches(&self, item: &Item, prefix: &[u8]) -> bool {
+        let path = [&self.root(item.source), prefix].concat();
+        self.filter.reaches(&path)
+    }
+
+    /// What the filter admits.
+    fn admitted(&self, item: &Item, mut objects: Vec<ListedObject>) -> Vec<ListedObject> {
+        let listed = objects.len();
+        let mut path = self.root(item.source);
         let below = path.len();
         objects.retain(|object| {
             path.truncate(below);
