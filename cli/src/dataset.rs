@@ -208,8 +208,13 @@ impl Sources {
             }
         };
         audience.listed();
-        let path = versions::path(&self.dir, version?);
-        Ok(Arc::new(off_runtime(move || Manifest::open(&path)).await??))
+        let (dir, version) = (self.dir.clone(), version?);
+        off_runtime(move || {
+            let manifest = Manifest::open(&versions::path(&dir, version))?;
+            versions::prune(&dir)?;
+            Ok(Arc::new(manifest))
+        })
+        .await?
     }
 }
 
@@ -222,6 +227,8 @@ enum ListError {
     Listing(#[from] listing::Error),
     #[error("open the new manifest")]
     Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    Versions(#[from] versions::Error),
     #[error(transparent)]
     Thread(#[from] Failure),
 }
@@ -250,6 +257,7 @@ impl From<ListError> for Failure {
             }
             ListError::Listing(error @ listing::Error::Cancelled) => Self::new(Exit::Failed, error),
             ListError::Manifest(error) => Self::new(Exit::CacheDir, error),
+            ListError::Versions(error) => error.into(),
             ListError::Thread(failure) => failure,
         }
     }

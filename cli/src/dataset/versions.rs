@@ -13,6 +13,10 @@ use crate::options::VersionPrefix;
 
 const EXTENSION: &str = "manifest";
 
+/// How many versions are kept. A dataset that is listed every hour can be gone back to for
+/// more than a day.
+const KEPT: usize = 32;
+
 /// One stored version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -81,6 +85,21 @@ pub(crate) fn all(dir: &Path) -> Result<Vec<Stored>, Error> {
     }
     versions.sort_by(|a, b| b.listed.cmp(&a.listed).then(a.version.cmp(&b.version)));
     Ok(versions)
+}
+
+/// Removes the versions in `dir` that were listed before the last [`KEPT`], but for those
+/// that somebody has open.
+pub(crate) fn prune(dir: &Path) -> Result<(), Error> {
+    for Stored { version, path, .. } in all(dir)?.into_iter().skip(KEPT) {
+        if Manifest::is_open(&path) {
+            continue;
+        }
+        match std::fs::remove_file(&path) {
+            Ok(()) => tracing::info!(%version, "an old version was removed"),
+            Err(error) => tracing::warn!(%version, %error, "an old version cannot be removed"),
+        }
+    }
+    Ok(())
 }
 
 /// The one stored version that begins with `prefix`.
@@ -184,6 +203,23 @@ mod tests {
         std::fs::write(dir.path().join("x.manifest"), "").unwrap();
         let found: Vec<_> = all(dir.path()).unwrap().iter().map(|s| s.version).collect();
         assert_eq!(found, [new, old]);
+    }
+
+    #[test]
+    fn old_versions_are_removed_unless_somebody_has_them_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let versions: Vec<_> = (0..KEPT as u8 + 3)
+            .map(|age| store(dir.path(), age, u64::from(age)))
+            .collect();
+        let in_use = std::fs::File::open(path(dir.path(), versions[KEPT + 1])).unwrap();
+        in_use.try_lock_shared().unwrap();
+        prune(dir.path()).unwrap();
+        let left: Vec<_> = all(dir.path()).unwrap().iter().map(|s| s.version).collect();
+        let (last, old) = versions.split_at(KEPT);
+        assert_eq!(left, [last, &old[1..2]].concat());
+        drop(in_use);
+        prune(dir.path()).unwrap();
+        assert_eq!(all(dir.path()).unwrap().len(), KEPT);
     }
 
     #[test]

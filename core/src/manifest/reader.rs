@@ -1,6 +1,7 @@
 //! The manifest as its readers see it.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
@@ -51,6 +52,8 @@ impl Manifest {
     /// [`Error::Truncated`] and [`Error::Damaged`].
     pub fn open(path: &Path) -> Result<Self> {
         let (file, header) = verify::open(path)?;
+        // Until it is unmapped; see `is_open`. Without locks nobody can tell.
+        let _ = file.try_lock_shared();
         let damaged = |part| Error::Damaged {
             path: path.to_owned(),
             part,
@@ -73,6 +76,13 @@ impl Manifest {
             sections,
             map,
         })
+    }
+
+    /// Whether a process has the manifest at `path` open, or may have.
+    pub fn is_open(path: &Path) -> bool {
+        File::open(path)
+            .and_then(|file| Ok(file.try_lock()?))
+            .is_err()
     }
 
     /// The dataset version.

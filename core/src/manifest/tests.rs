@@ -3,11 +3,12 @@
 mod damage;
 mod model;
 mod properties;
+mod publish;
 mod rules;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -56,6 +57,22 @@ impl Built {
 
     fn new(sources: &[&str], objects: &[Object], buffer_bytes: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let version = Self::build(dir.path(), sources, objects, buffer_bytes);
+        let manifest = Manifest::open(&dir.path().join(format!("{version}.manifest"))).unwrap();
+        assert_eq!(manifest.version(), version);
+        Self {
+            dir,
+            version,
+            manifest,
+        }
+    }
+
+    /// Lists once more, into the same directory.
+    fn again(&self, objects: &[Object]) -> VersionId {
+        Self::build(self.dir.path(), &[""], objects, 1 << 20)
+    }
+
+    fn build(dir: &Path, sources: &[&str], objects: &[Object], buffer_bytes: usize) -> VersionId {
         let url = |name| format!("s3://bucket/{name}");
         let sources = sources
             .iter()
@@ -64,7 +81,7 @@ impl Built {
                 url: url(name),
             })
             .collect();
-        let mut builder = Builder::new(dir.path(), sources)
+        let mut builder = Builder::new(dir, sources)
             .unwrap()
             .buffer_bytes(buffer_bytes);
         for Object {
@@ -83,14 +100,7 @@ impl Built {
             };
             builder.push(*source, listed).unwrap();
         }
-        let version = builder.finish().unwrap();
-        let manifest = Manifest::open(&dir.path().join(format!("{version}.manifest"))).unwrap();
-        assert_eq!(manifest.version(), version);
-        Self {
-            dir,
-            version,
-            manifest,
-        }
+        builder.finish().unwrap()
     }
 
     fn path(&self) -> PathBuf {
