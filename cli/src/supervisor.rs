@@ -24,7 +24,8 @@ use crate::config::MountConfig;
 use crate::exit::{Exit, Failure};
 use crate::reports::Report;
 use crate::rundir::{self, Course, RunDir, Station};
-use crate::signals::Signals;
+use crate::signals::{Signals, Wish};
+use crate::telemetry;
 
 mod client;
 mod control;
@@ -128,7 +129,7 @@ struct Supervisor<'a> {
 
 /// What a supervisor waits for.
 enum Event {
-    Signal(Signal),
+    Signal(Wish),
     Client(ClientEvent),
     Successor(ClientEvent),
     KeeperEnded(io::Result<ExitStatus>),
@@ -144,7 +145,8 @@ impl Supervisor<'_> {
     async fn supervise(&mut self) -> Result<i32, Failure> {
         loop {
             let step = match self.next().await {
-                Event::Signal(signal) => self.on_signal(signal),
+                Event::Signal(Wish::End(signal)) => self.on_signal(signal),
+                Event::Signal(Wish::Log) => self.on_new_log(),
                 Event::Client(ClientEvent::Report(report)) => self.on_report(&report),
                 Event::Client(ClientEvent::Ended(status)) => self.on_end(status).await,
                 Event::Successor(event) => self.on_successor(event).await,
@@ -163,7 +165,7 @@ impl Supervisor<'_> {
         let client = self.client.as_mut();
         let successor = self.handover.as_mut().map(Handover::client);
         tokio::select! {
-            signal = self.signals.next() => Event::Signal(signal),
+            wish = self.signals.next() => Event::Signal(wish),
             event = next_of(client) => Event::Client(event),
             event = next_of(successor) => Event::Successor(event),
             how = end_of(self.keeper.as_mut()) => Event::KeeperEnded(how),
@@ -193,6 +195,16 @@ impl Supervisor<'_> {
                 Step::Break(Ok(0))
             }
         }
+    }
+
+    /// Opens the log file again, and has the client do so. One that is not yet ready has
+    /// just opened it, and may not know the signal yet.
+    fn on_new_log(&self) -> Step {
+        telemetry::reopen();
+        if let Some(client) = self.client.as_ref().filter(|client| client.is_ready()) {
+            client.signal(Signal::HUP);
+        }
+        Step::Continue(())
     }
 
     fn on_report(&mut self, report: &Report) -> Step {

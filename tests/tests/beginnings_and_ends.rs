@@ -100,6 +100,33 @@ fn a_daemon_returns_when_the_mount_is_ready_and_lives_until_it_is_unmounted() {
 }
 
 #[test]
+fn a_log_that_was_moved_away_is_begun_anew_by_all_processes_of_a_mount() {
+    let bucket = bucket();
+    let log = bucket.scratch().path().join("daemon.log");
+    let moved = bucket.scratch().path().join("daemon.log.1");
+    let args = ["--daemon", "--log-file", log.to_str().unwrap()];
+    let daemon = Daemon(bucket.mount("m").supervised().args(&args));
+    let started = daemon.0.command().output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    let status: Value = serde_json::from_slice(&daemon.status().stdout).unwrap();
+    let supervisor = i32::try_from(status["supervisor_pid"].as_u64().unwrap()).unwrap();
+    fs::rename(&log, &moved).unwrap();
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::HUP).unwrap();
+    let said = |what: &str| {
+        fs::read_to_string(&log)
+            .unwrap_or_default()
+            .matches(what)
+            .count()
+    };
+    assert!(wait_until(LIMIT, || said("log file opened again") == 2));
+    let path = daemon.0.path();
+    assert!(fs::read(path.join("train/a")).unwrap() == stream(1, 2 * MIB));
+    assert!(daemon.umount().status.success());
+    assert!(wait_until(LIMIT, || said("unmounted") == 1));
+    assert!(fs::read_to_string(moved).unwrap().contains("mounted"));
+}
+
+#[test]
 fn a_daemon_that_will_not_be_ready_returns_its_error() {
     let bucket = bucket();
     let wrong = MountCommand::new("s3://no-such-bucket", &bucket.scratch().dir("m"));

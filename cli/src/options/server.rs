@@ -224,7 +224,8 @@ pub struct ServerOptions {
         help_heading = "Process"
     )]
     pub metrics: Option<MetricsAddr>,
-    /// Append logs to this file and not to the standard error.
+    /// Append logs to this file and not to the standard error. SIGHUP opens it again, for
+    /// who has moved it away.
     #[arg(
         long,
         env = "FOREBAY_LOG_FILE",
