@@ -35,8 +35,8 @@ pub fn check(mountpoint: &Path) -> Result<PathBuf, MountError> {
     if !metadata.is_dir() {
         return Err(MountError::NotADirectory { mountpoint: path });
     }
-    check_device()?;
     check_privilege(&path)?;
+    check_device()?;
     Ok(path)
 }
 
@@ -117,11 +117,13 @@ fn system(path: &Path, source: io::Error) -> MountError {
     }
 }
 
+/// The helper opens the device with the rights of its user, too.
 fn check_device() -> Result<(), MountError> {
     let opened = OpenOptions::new().read(true).write(true).open(DEVICE);
-    opened
-        .map(drop)
-        .map_err(|source| MountError::NoDevice { source })
+    opened.map(drop).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => MountError::DeviceDenied { source },
+        _ => MountError::NoDevice { source },
+    })
 }
 
 fn check_privilege(mountpoint: &Path) -> Result<(), MountError> {
