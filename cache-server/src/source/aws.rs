@@ -20,6 +20,10 @@ use crate::origin::{BucketUrl, Credentials};
 /// signature.
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// Where the agent of a node gives a container its credentials, and what it is shown.
+const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
 /// How to reach a bucket.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -171,11 +175,16 @@ fn from_environment(environment: &Environment) -> Result<Option<AwsCredential>, 
 /// an instance.
 fn of_platform(environment: &Environment, region: &str) -> Result<Credentials, Error> {
     let is_set = |name| environment.get(name).is_some();
+    if is_set(FULL_URI) && !is_set(TOKEN_FILE) {
+        return Err(Error::InvalidOption {
+            option: FULL_URI,
+            value: "…".to_owned(),
+            reason: format!("it is asked with the token of {TOKEN_FILE} only; set that as well"),
+        });
+    }
     let (from, https) = if is_set("AWS_WEB_IDENTITY_TOKEN_FILE") && is_set("AWS_ROLE_ARN") {
         ("web identity", true)
-    } else if is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        || is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    {
+    } else if is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") || is_set(FULL_URI) {
         ("the container's credential service", false)
     } else if environment.is_true("AWS_EC2_METADATA_DISABLED") {
         return Ok(Credentials::Missing);
@@ -221,8 +230,8 @@ fn platform_key(name: &str) -> Option<AmazonS3ConfigKey> {
         "AWS_ROLE_SESSION_NAME",
         "AWS_ENDPOINT_URL_STS",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        FULL_URI,
+        TOKEN_FILE,
         "AWS_METADATA_ENDPOINT",
         "AWS_IMDSV1_FALLBACK",
     ];

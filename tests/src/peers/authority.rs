@@ -39,8 +39,16 @@ impl Authority {
     /// # Panics
     /// If this machine has no random numbers.
     pub fn certificate(&self) -> (String, String) {
+        self.certificate_for(Self::NAME)
+    }
+
+    /// [`Self::certificate`] for another name, or for an address.
+    ///
+    /// # Panics
+    /// If it is neither, or this machine has no random numbers.
+    pub fn certificate_for(&self, name: &str) -> (String, String) {
         let key = rcgen::KeyPair::generate().expect("a key");
-        let params = rcgen::CertificateParams::new(vec![Self::NAME.to_owned()]).expect("a name");
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let cert = params.signed_by(&key, &self.issuer).expect("signed");
         (cert.pem(), key.serialize_pem())
     }

@@ -151,6 +151,25 @@ fn the_default_profile_comes_after_web_identity_and_a_named_one_before() {
 }
 
 #[test]
+fn an_agent_of_the_node_without_a_token_for_it_is_an_error_with_the_way_out() {
+    let agent = (
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "http://169.254.170.23/v1",
+    );
+    let error = resolve(&Connection::default(), [agent]).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        "{message}"
+    );
+    let token = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/token");
+    assert_eq!(
+        credentials([agent, token]),
+        "Provided(the container's credential service)"
+    );
+}
+
+#[test]
 fn half_a_pair_of_keys_is_an_error_without_the_key() {
     let error = resolve(
         &Connection::default(),
