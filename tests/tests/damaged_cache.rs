@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use forebay_tests::{Bucket, Mount, drop_pages, open_random, read_at, stream, stream_at};
 
@@ -108,6 +109,42 @@ fn a_cache_file_that_is_cut_or_removed_under_an_open_file_gives_no_wrong_byte() 
         drop(open);
         drop_pages(&path);
         assert!(read_at(&path, 0, SIZE as usize).unwrap() == stream(9, SIZE));
+        mount.unmount();
+    }
+}
+
+/// Gives all files below `dir` the time `time`.
+fn set_times(dir: &Path, time: SystemTime) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            set_times(&entry.path(), time);
+        } else {
+            File::open(entry.path())
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_costs_no_cached_byte() {
+    let bucket = Bucket::new("damage", 1 << 30);
+    bucket.put("small", "small");
+    let mount = mounted(&bucket, "plain");
+    assert_eq!(fs::read(mount.path().join("small")).unwrap(), b"small");
+    mount.unmount();
+    let a_century = Duration::from_secs(100 * 365 * 24 * 3600);
+    let times = [SystemTime::UNIX_EPOCH, SystemTime::now() + a_century];
+    for time in times {
+        set_times(bucket.mount("m").cache_dir(), time);
+        let mount = bucket.mount("m").start();
+        assert!(fs::read(mount.path().join("large")).unwrap() == stream(9, SIZE));
+        assert_eq!(fs::read(mount.path().join("small")).unwrap(), b"small");
+        let status = mount.status();
+        assert_eq!(status["origin"]["bytes"], 0, "{time:?}");
+        assert_eq!(status["corrupt_chunks"], 0);
+        mount.assert_quiet();
         mount.unmount();
     }
 }

