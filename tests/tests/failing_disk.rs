@@ -101,6 +101,7 @@ fn a_read_that_the_disk_refuses_once_is_fetched_again() {
 
 #[test]
 fn what_the_disk_does_not_take_is_read_through() {
+    // promise S-45: A cache's disk that refuses to write or to sync fails no read; what it refuses to read once is fetched again.
     readers_are_served_while_it_fails("pwrite64,pwritev:error=EIO");
 }
 
