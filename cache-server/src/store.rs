@@ -23,7 +23,8 @@
 //! - While an [`ObjectLease`] lives, its object is not evicted; a packed one that it has
 //!   found present stays readable even if its pack is. Eviction unlinks and never
 //!   truncates: an open file stays readable.
-//! - The bytes of a tier, writes under way included, never exceed its quota.
+//! - The bytes of a tier, writes under way included, never exceed its quota, and those of
+//!   a dataset in all tiers not the quota of its [`Terms`].
 //!
 //! # Names of files
 //! An object's file is named by its id and a **generation** that is never used twice.
@@ -59,6 +60,8 @@ mod pages;
 mod pieces;
 mod room;
 mod scrub;
+mod share;
+mod shelf;
 mod stats;
 mod stop;
 #[cfg(test)]
@@ -70,6 +73,7 @@ pub use config::{StoreConfig, TierConfig, TierKind};
 pub use error::{StoreError, WriteError};
 pub use lease::ObjectLease;
 pub use pieces::Pieces;
+pub use share::{ShareId, ShareUse, Terms};
 pub use stats::StoreStats;
 
 use flusher::Flusher;
@@ -78,8 +82,9 @@ use journal::BootId;
 use object::{Object, Place};
 use pack::{Pack, PackIndex, PackedLease};
 use scrub::{Pace, Scrubber};
+use share::{Class, Shares};
 use stats::{Counters, add};
-use tier::{NewBytes, Refusal, Tier};
+use tier::{Commons, NewBytes, Refusal, Tier};
 
 /// The tiers of one node and what lies in them.
 pub struct Store {
@@ -100,6 +105,7 @@ struct Shared {
     pack_below: u64,
     has_small_files: bool,
     counters: Arc<Counters>,
+    shares: Arc<Shares>,
     // True once the store is closed. Writers hold it for reading, so that closing waits
     // for those at work and nobody begins afterwards.
     closed: RwLock<bool>,
@@ -130,20 +136,25 @@ impl Store {
             .tiers
             .first()
             .map_or_else(PathBuf::new, |tier| tier.dir.clone());
-        let (index, counters) = (Arc::<Index>::default(), Arc::<Counters>::default());
-        let packed = Arc::<PackIndex>::default();
+        let commons = Commons {
+            index: Arc::default(),
+            packed: Arc::default(),
+            counters: Arc::default(),
+            shares: Arc::new(Shares::new(config.datasets)),
+            policy: config.policy,
+            boot,
+        };
         let mut tiers = Vec::with_capacity(config.tiers.len());
         for (number, tier) in (0..).zip(config.tiers) {
-            tiers.push(Tier::open(
-                number,
-                tier,
-                config.policy,
-                boot,
-                &index,
-                &packed,
-                &counters,
-            )?);
+            tiers.push(Tier::open(number, tier, &commons)?);
         }
+        let Commons {
+            index,
+            packed,
+            counters,
+            shares,
+            ..
+        } = commons;
         let pack_below = config.pack_below;
         let has_small_files = index.any(|object| (1..pack_below).contains(&object.size()));
         let shared = Arc::new(Shared {
@@ -153,6 +164,7 @@ impl Store {
             pack_below,
             has_small_files,
             counters,
+            shares,
             closed: RwLock::new(false),
         });
         let flusher = Flusher::start(Arc::clone(&shared), config.flush_interval)
@@ -173,13 +185,19 @@ impl Store {
     /// The policy learns of it as one access. If the object is not known, the lease is
     /// on an object without chunks.
     pub fn lease(self: &Arc<Self>, id: ObjectId, size: u64) -> ObjectLease {
+        self.lease_for(ShareId::NOBODY, id, size)
+    }
+
+    /// The same, for the dataset `share`: what is not here yet is its own from the first
+    /// byte on. What another one has brought stays that one's.
+    pub fn lease_for(self: &Arc<Self>, share: ShareId, id: ObjectId, size: u64) -> ObjectLease {
         if self.shared.is_for_packs(id, size) {
             self.shared.accessed_packed(id);
-            return ObjectLease::packed(Arc::clone(self), id, size);
+            return ObjectLease::packed(Arc::clone(self), id, size, share);
         }
-        let object = self.shared.index.pin(id, size);
+        let object = self.shared.index.pin(id, size, share);
         if let Some(tier) = self.shared.tier_of(&object) {
-            tier.accessed(id);
+            tier.accessed(object.class(), id);
         }
         ObjectLease::new(Arc::clone(self), object)
     }
@@ -203,6 +221,21 @@ impl Store {
                 capacity_bytes: sum.capacity_bytes + tier.capacity_bytes,
                 used_bytes: sum.used_bytes + tier.used_bytes,
             })
+    }
+
+    /// The dataset of this name, if the store was told of it.
+    pub fn share(&self, dataset: &str) -> Option<ShareId> {
+        self.shared.shares.find(dataset)
+    }
+
+    /// What each dataset has, in the order in which the store was told of them.
+    pub fn shares(&self) -> Vec<ShareUse> {
+        self.shared.shares.uses()
+    }
+
+    /// The bytes of copies of what other nodes keep.
+    pub fn copied_bytes(&self) -> u64 {
+        self.shared.tiers.iter().map(Tier::copied_bytes).sum()
     }
 
     /// What the store holds and has done.
@@ -272,6 +305,15 @@ impl Store {
         }
         add(&self.shared.counters.full_writes, 1);
         Err(WriteError::Full)
+    }
+
+    fn revise(&self, object: &Object, is_kept: &dyn Fn(u64) -> bool) {
+        let before = object.revise(is_kept);
+        if before != object.class()
+            && let Some(tier) = self.shared.tier_of(object)
+        {
+            tier.shelve(object, before);
+        }
     }
 
     fn verify(&self, object: &Arc<Object>, index: u64) {
@@ -370,9 +412,9 @@ impl Shared {
     }
 
     /// Appends an object to a pack of the first tier that takes it; false if none does.
-    fn write_packed(&self, id: ObjectId, new: &NewBytes<'_>) -> bool {
+    fn write_packed(&self, class: Class, id: ObjectId, new: &NewBytes<'_>) -> bool {
         let mut tiers = self.tiers.iter();
-        tiers.any(|tier| tier.write_packed(id, new).is_ok())
+        tiers.any(|tier| tier.write_packed(class, id, new).is_ok())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

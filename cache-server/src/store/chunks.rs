@@ -21,6 +21,11 @@ use forebay_core::{ByteRange, chunk};
 use super::extents::{Extent, Extents};
 use super::pages::Pages;
 
+mod copies;
+
+use copies::Segments;
+pub(super) use copies::bytes_of;
+
 /// What is known of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkState {
@@ -101,6 +106,7 @@ struct Many {
     words: Box<[AtomicU64]>,
     crcs: Box<[AtomicU32]>,
     held_bytes: AtomicU64,
+    copies: Segments,
     // Chunks of which only some pages are here; in the words they are missing. Whoever
     // changes what is here holds the lock; who finds a chunk present needs none.
     partial: Mutex<BTreeMap<u64, Extents>>,
@@ -431,10 +437,7 @@ impl ChunkMap {
     fn partial(&self) -> Option<MutexGuard<'_, BTreeMap<u64, Extents>>> {
         match &self.table {
             Table::One { .. } => None,
-            Table::Many(many) => {
-                let partial = &many.get()?.partial;
-                Some(partial.lock().unwrap_or_else(PoisonError::into_inner))
-            }
+            Table::Many(many) => Some(many.get()?.partial_now()),
         }
     }
 }
@@ -464,8 +467,13 @@ impl Many {
                 .collect(),
             crcs: (0..count).map(|_| AtomicU32::new(0)).collect(),
             held_bytes: AtomicU64::new(0),
+            copies: Segments::none(count),
             partial: Mutex::default(),
         }
+    }
+
+    fn partial_now(&self) -> MutexGuard<'_, BTreeMap<u64, Extents>> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

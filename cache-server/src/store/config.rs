@@ -6,6 +6,7 @@ use std::time::Duration;
 use forebay_core::chunk::CHUNK_SIZE;
 
 use super::StoreError;
+use super::share::{ShareId, Terms, indistinct};
 use crate::eviction::PolicyKind;
 
 /// What a tier's directory lies on.
@@ -81,6 +82,8 @@ pub struct StoreConfig {
     /// Objects of fewer bytes are packed, many in one file; at most a chunk. 0 packs
     /// none.
     pub pack_below: u64,
+    /// The datasets that are told apart, each by its own name.
+    pub datasets: Vec<Terms>,
 }
 
 impl StoreConfig {
@@ -95,6 +98,7 @@ impl StoreConfig {
             // A terabyte in 18 hours, for a hundredth of what a disk can read.
             scrub_rate: 16 << 20,
             pack_below: CHUNK_SIZE,
+            datasets: Vec::new(),
         }
     }
 
@@ -114,6 +118,15 @@ impl StoreConfig {
                 "{} cache tiers: at most {MOST_TIERS}",
                 self.tiers.len()
             ));
+        }
+        if let Some((one, other)) = indistinct(&self.datasets) {
+            return refuse(format!(
+                "the datasets {one:?} and {other:?} cannot be told apart: rename one"
+            ));
+        }
+        if self.datasets.len() > ShareId::MOST {
+            let (count, most) = (self.datasets.len(), ShareId::MOST);
+            return refuse(format!("{count} datasets: at most {most}"));
         }
         for tier in &self.tiers {
             let dir = tier.dir.display();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use forebay_core::ObjectId;
 
 use super::object::{Object, Place};
+use super::share::{Class, ShareId};
 
 const SHARDS: usize = 64;
 
@@ -54,18 +55,22 @@ impl Default for Index {
 }
 
 impl Index {
-    /// The object `id`, pinned; a new one if it is not known.
+    /// The object `id`, pinned; a new one, of the dataset `share`, if it is not known.
     ///
     /// An object of another size cannot have the same id. Should it come to that all
     /// the same, the caller gets an object that nothing is ever stored in.
-    pub(super) fn pin(&self, id: ObjectId, size: u64) -> Arc<Object> {
+    pub(super) fn pin(&self, id: ObjectId, size: u64, share: ShareId) -> Arc<Object> {
+        let class = Class::of(share);
         let mut shard = self.shard(&id);
         let object = match shard.get(&id) {
-            Some(Entry(known)) if known.size() == size => Arc::clone(known),
-            Some(_) => Arc::new(Object::new(id, size, 0, Place::Gone)),
+            Some(Entry(known)) if known.size() == size => {
+                known.claim(class);
+                Arc::clone(known)
+            }
+            Some(_) => Arc::new(Object::new(id, size, 0, class, Place::Gone)),
             None => {
                 let generation = self.next_generation();
-                let object = Arc::new(Object::new(id, size, generation, Place::Nowhere));
+                let object = Arc::new(Object::new(id, size, generation, class, Place::Nowhere));
                 shard.insert(Entry(Arc::clone(&object)));
                 object
             }

@@ -15,8 +15,12 @@ use super::object::{Object, Place};
 use super::pack::PackedLease;
 use super::pages::Pages;
 use super::pieces::Pieces;
+use super::share::ShareId;
 use super::tier::NewBytes;
 use super::{Store, WriteError};
+
+/// Segments of an object that are looked at whenever it is opened: some microseconds.
+const MOST_REVISED: u64 = 64;
 
 /// A hold on one object of a [`Store`]: while it lives, what it has said to be present can
 /// be read. A file is not evicted meanwhile; a pack may be, but stays open.
@@ -58,8 +62,8 @@ impl ObjectLease {
     }
 
     /// A lease on an object that is packed, or will be.
-    pub(super) fn packed(store: Arc<Store>, id: ObjectId, size: u64) -> Self {
-        let held = Held::Packed(PackedLease::new(id, size));
+    pub(super) fn packed(store: Arc<Store>, id: ObjectId, size: u64, share: ShareId) -> Self {
+        let held = Held::Packed(PackedLease::new(id, size, share));
         Self { store, held }
     }
 
@@ -68,6 +72,17 @@ impl ObjectLease {
         match &self.held {
             Held::Alone { object, .. } => object.id,
             Held::Packed(packed) => packed.id,
+        }
+    }
+
+    /// Says anew what of the object other nodes keep, so that it is evicted before what only
+    /// this one keeps: the segments at whose first byte `is_kept` is false. What is in a pack
+    /// stays what it was, and so does what is here of an object of more than 4 GiB.
+    pub fn revise(&self, is_kept: &dyn Fn(u64) -> bool) {
+        if let Held::Alone { object, .. } = &self.held
+            && object.chunks.segments() <= MOST_REVISED
+        {
+            self.store.revise(object, is_kept);
         }
     }
 
@@ -186,6 +201,19 @@ impl ObjectLease {
     /// [`WriteError::Length`] if the pieces are not exactly its length. Whatever the
     /// device does, this is no reason to fail the read that brought the bytes.
     pub fn write_pages(&self, range: ByteRange, pieces: &Pieces) -> Result<(), WriteError> {
+        self.write_as(range, pieces, false)
+    }
+
+    /// Files bytes of a segment that another node keeps; otherwise as
+    /// [`write_pages`](Self::write_pages).
+    ///
+    /// # Errors
+    /// As [`write_pages`](Self::write_pages).
+    pub fn write_copied(&self, range: ByteRange, pieces: &Pieces) -> Result<(), WriteError> {
+        self.write_as(range, pieces, true)
+    }
+
+    fn write_as(&self, range: ByteRange, pieces: &Pieces, is_copy: bool) -> Result<(), WriteError> {
         let (index, pages) = Pages::of(range, self.size())
             .filter(|(_, pages)| pages.is_whole() || chunk::count(self.size()) > 1)
             .ok_or(WriteError::Pages { range })?;
@@ -205,6 +233,7 @@ impl ObjectLease {
             piece,
             range,
             bytes: pieces.as_slice(),
+            is_copy,
         };
         match &self.held {
             Held::Alone { object, .. } => self.store.write(object, &new),

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use std::sync::atomic::{AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::ObjectId;
 
 use super::chunks::ChunkMap;
 use super::identity::Identity;
+use super::share::{Class, ShareId};
 
 /// In which tier an object's file lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,25 @@ pub(super) struct Object {
     // over opening the file and looking at it, not over reading or writing it.
     file: Mutex<Slot>,
     pins: AtomicU32,
+    class: AtomicU16,
     place: AtomicU8,
 }
 
 impl Object {
-    pub(super) fn new(id: ObjectId, size: u64, generation: u64, place: Place) -> Self {
+    pub(super) fn new(
+        id: ObjectId,
+        size: u64,
+        generation: u64,
+        class: Class,
+        place: Place,
+    ) -> Self {
         let object = Self {
             id,
             generation,
             chunks: ChunkMap::new(size),
             file: Mutex::default(),
             pins: AtomicU32::new(0),
+            class: AtomicU16::new(class.bits()),
             place: AtomicU8::new(NOWHERE),
         };
         object.set_place(place);
@@ -74,6 +83,58 @@ impl Object {
             GONE => Place::Gone,
             tier => Place::Tier(tier),
         }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        Class::from_bits(self.class.load(Acquire))
+    }
+
+    /// Whose it is from now on: only the dataset of an object that was nobody's and has
+    /// no file changes, and the caller holds the lock of its shard of the index.
+    pub(super) fn claim(&self, class: Class) {
+        if self.class().share == ShareId::NOBODY && self.place() == Place::Nowhere {
+            self.class.store(class.bits(), Release);
+        }
+    }
+
+    /// Notes whether another node keeps the segment of chunk `index`; returns the class that
+    /// the object had until now. It is that of copies as long as it has any.
+    pub(super) fn mark(&self, index: u64, is_copy: bool) -> Class {
+        self.set_copy(self.chunks.mark(index, is_copy).unwrap_or(is_copy))
+    }
+
+    /// Notes which segments another node keeps: those at whose first byte `is_kept` is
+    /// false. Otherwise as [`mark`](Self::mark).
+    pub(super) fn revise(&self, is_kept: &dyn Fn(u64) -> bool) -> Class {
+        let has_copies = self.chunks.revise(is_kept);
+        self.set_copy(has_copies.unwrap_or_else(|| !is_kept(0)))
+    }
+
+    /// The class of a chunk of it.
+    pub(super) fn class_of(&self, index: u64) -> Class {
+        let class = self.class();
+        Class {
+            is_copy: self.chunks.is_copied(index).unwrap_or(class.is_copy),
+            ..class
+        }
+    }
+
+    /// The bytes for which it is on its shelf: of copies, if it has any.
+    pub(super) fn weight(&self) -> u64 {
+        let copied = self.class().is_copy.then(|| self.chunks.copied_bytes());
+        copied.flatten().unwrap_or_else(|| self.chunks.held_bytes())
+    }
+
+    fn set_copy(&self, is_copy: bool) -> Class {
+        let bit = Class {
+            is_copy: true,
+            ..Class::default()
+        };
+        let before = match is_copy {
+            true => self.class.fetch_or(bit.bits(), SeqCst),
+            false => self.class.fetch_and(!bit.bits(), SeqCst),
+        };
+        Class::from_bits(before)
     }
 
     /// Moves the object; the caller holds the lock of [`file`](Self::file) or is the

@@ -12,7 +12,7 @@
 //! and no compaction: it grows, is read, and goes as a whole.
 //!
 //! # Writers
-//! Each tier has a few **lanes**, each with the pack that it appends to. Writers that
+//! For each class of objects a tier has a few **lanes**, each with the pack that it appends to. Writers that
 //! come while a lane is busy leave their objects in its queue, and the next one to get
 //! the lane writes all that wait with two system calls.
 //!
@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::ObjectId;
+
+use super::share::Class;
 
 mod index;
 mod lane;
@@ -64,7 +66,8 @@ const SMALLEST_PACK: u64 = 1 << 20;
 /// A tier has at least as many packs when it is full, so that eviction has a choice.
 const PACKS_PER_TIER: u64 = 64;
 
-/// The end of the data at which a pack of a tier of `quota` bytes is full.
+/// The end of the data at which a pack is full, where a tier or the dataset that its objects
+/// are of may have `quota` bytes.
 pub(super) fn full_at(quota: u64) -> u64 {
     DATA_START + (quota / PACKS_PER_TIER).clamp(SMALLEST_PACK, LARGEST_PACK)
 }
@@ -81,6 +84,8 @@ pub(super) struct Pack {
     pub(super) key: u32,
     /// The number of the tier it lies in.
     pub(super) tier: u8,
+    /// Whose objects it holds.
+    pub(super) class: Class,
     /// The name of its file.
     pub(super) generation: u64,
     ledger: Mutex<Ledger>,
@@ -122,10 +127,11 @@ impl Ledger {
 }
 
 impl Pack {
-    pub(super) fn new(key: u32, tier: u8, generation: u64) -> Self {
+    pub(super) fn new(key: u32, tier: u8, class: Class, generation: u64) -> Self {
         Self {
             key,
             tier,
+            class,
             generation,
             ledger: Mutex::default(),
             file: Mutex::default(),
@@ -238,14 +244,17 @@ mod tests {
     #[test]
     fn the_policy_s_name_of_a_pack_leads_back_to_it() {
         for key in [0, 7, u32::MAX] {
-            assert_eq!(key_of(Pack::new(key, 1, 2).policy_id()), Some(key));
+            assert_eq!(
+                key_of(Pack::new(key, 1, Class::default(), 2).policy_id()),
+                Some(key)
+            );
         }
         assert_eq!(key_of(ObjectId::from_bytes([7; 16])), None);
     }
 
     #[test]
     fn one_pass_over_its_objects_is_one_access_to_a_pack() {
-        let pack = Pack::new(0, 0, 0);
+        let pack = Pack::new(0, 0, Class::default(), 0);
         pack.ledger().unwrap().add_objects(600, 600);
         assert_eq!((0..1800).filter(|_| pack.was_accessed()).count(), 3);
     }

@@ -28,8 +28,22 @@ impl Quota {
         }
     }
 
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.used.load(Acquire)
+    }
+
+    /// Whether an object of `size` bytes can ever be here.
+    pub(super) fn could_hold(&self, size: u64) -> bool {
+        size <= self.limit
+    }
+
+    /// Whether more is in use than there should be: the limit is lower than it was.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.used() > self.limit
     }
 
     /// Whether `bytes` more fit.
@@ -71,6 +85,21 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.quota.give_back(self.bytes);
+    }
+}
+
+/// Bytes set aside in a tier, and in the dataset's share of all tiers.
+#[derive(Debug)]
+pub(super) struct Room<'a> {
+    pub(super) tier: Reservation<'a>,
+    pub(super) share: Reservation<'a>,
+}
+
+impl Room<'_> {
+    /// Turns `bytes` of it into bytes in use, and gives the rest back.
+    pub(super) fn keep(self, bytes: u64) {
+        self.tier.keep(bytes);
+        self.share.keep(bytes);
     }
 }
 

@@ -27,6 +27,7 @@ mod others;
 mod packs;
 mod room;
 mod scrub;
+mod shares;
 mod stress;
 
 /// A boot that is not this one.

@@ -1,7 +1,7 @@
 //! One tier: the files in a directory, their index, and the accounts of both.
 //!
 //! Locks, in the order in which they are taken: an object's file, then dirty set or
-//! journal; the policy, then a shard of the index. None is held over a sync or over
+//! journal; the policy of a shelf, then a shard of the index. None is held over a sync or over
 //! reading, writing or unlinking data.
 
 use std::io;
@@ -20,9 +20,12 @@ use super::dirty::Dirty;
 use super::index::Index;
 use super::journal::{BootId, Journal, Record};
 use super::object::{Object, Place};
+use super::pack::PackIndex;
 use super::room::{FreeSpace, Quota};
+use super::share::{Class, Shares};
+use super::shelf::Shelves;
 use super::stats::{Counters, Damage, add, sub};
-use crate::eviction::Policy;
+use crate::eviction::PolicyKind;
 use packs::Packs;
 
 mod check;
@@ -32,6 +35,7 @@ mod packs;
 mod reclaim;
 mod recover;
 mod scrub;
+mod shave;
 
 pub(super) use fill::{NewBytes, Refusal};
 
@@ -47,18 +51,28 @@ pub(super) struct Tier {
     records: AtomicI64,
     quota: Quota,
     free_space: FreeSpace,
-    policy: Mutex<Box<dyn Policy>>,
+    shares: Arc<Shares>,
+    shelves: Shelves,
     // Held by the one thread that evicts.
     evictor: Mutex<()>,
     /// Eviction has begun at the high watermark and has not reached the low one.
     trimming: AtomicBool,
-    /// The policy found nothing to evict, and no lease has ended since.
-    all_in_use: AtomicBool,
     packs: Packs,
     dirty: Mutex<Dirty>,
     // Held by the one thread that syncs.
     flushing: Mutex<()>,
     failed: AtomicBool,
+}
+
+/// What all tiers of a store have in common.
+#[derive(Debug)]
+pub(super) struct Commons {
+    pub(super) index: Arc<Index>,
+    pub(super) packed: Arc<PackIndex>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) shares: Arc<Shares>,
+    pub(super) policy: PolicyKind,
+    pub(super) boot: BootId,
 }
 
 /// Why an object's file cannot be used.
@@ -89,17 +103,31 @@ impl Tier {
         }
     }
 
+    /// The bytes of copies of what other nodes keep.
+    pub(super) fn copied_bytes(&self) -> u64 {
+        self.shelves.copied_bytes()
+    }
+
     /// Tells the policy that somebody opened `id`.
-    pub(super) fn accessed(&self, id: ObjectId) {
-        self.policy().access(id);
+    pub(super) fn accessed(&self, class: Class, id: ObjectId) {
+        self.shelves.of(class).policy().access(id);
+    }
+
+    /// Puts an object, which was of the class `before`, on the shelf of its class.
+    pub(super) fn shelve(&self, object: &Object, before: Class) {
+        let class = object.class();
+        if class != before {
+            self.shelves.of(before).policy().remove(object.id);
+        }
+        let weight = object.weight();
+        if weight > 0 && object.place() == Place::Tier(self.number) {
+            self.shelves.of(class).policy().insert(object.id, weight);
+        }
     }
 
     /// Says that a lease has ended, so that eviction may find something again.
     pub(super) fn unpinned(&self) {
-        // Not relaxed: see `unused`, which looks at the two the other way round.
-        if self.all_in_use.load(SeqCst) {
-            self.all_in_use.store(false, SeqCst);
-        }
+        self.shelves.unpinned();
     }
 
     /// Removes the file of an object that has no chunk and no lease, and that the index
@@ -122,9 +150,21 @@ impl Tier {
     fn forget(&self, object: &Object, index: u64, states: &[ChunkState]) -> Option<u64> {
         let change = object.chunks.forget(index, states)?;
         let bytes = change.before - change.after;
-        self.quota.give_back(bytes);
+        self.give_back(object.class(), bytes);
         self.account(change);
         Some(bytes)
+    }
+
+    /// Takes bytes of that class off the accounts.
+    fn give_back(&self, class: Class, bytes: u64) {
+        self.quota.give_back(bytes);
+        self.shares.bytes(class.share).give_back(bytes);
+    }
+
+    /// Counts bytes that recovery found.
+    fn found(&self, class: Class, bytes: u64) {
+        self.quota.add(bytes);
+        self.shares.bytes(class.share).add(bytes);
     }
 
     fn account(&self, change: Change) {
@@ -146,7 +186,7 @@ impl Tier {
         add(&self.counters.torn_chunks, chunks);
         // In this order: once the index has let go of the id, the policy may have an
         // entry for the object's successor.
-        self.policy().remove(object.id);
+        self.shelves.of(object.class()).policy().remove(object.id);
         self.index.remove(object);
         chunks
     }
@@ -194,10 +234,6 @@ impl Tier {
 
     fn is_on_disk(&self) -> bool {
         self.config.kind == TierKind::Disk
-    }
-
-    fn policy(&self) -> MutexGuard<'_, Box<dyn Policy>> {
-        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dirty(&self) -> MutexGuard<'_, Dirty> {

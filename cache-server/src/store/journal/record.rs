@@ -5,6 +5,7 @@ use forebay_core::{ObjectId, checksum};
 use crate::store::chunks::Piece;
 use crate::store::object::Object;
 use crate::store::pages::Pages;
+use crate::store::share::Tag;
 
 /// The bytes of one slot of the file.
 pub(in crate::store) const SLOT_BYTES: usize = 64;
@@ -12,6 +13,7 @@ pub(in crate::store) const SLOT_BYTES: usize = 64;
 // Where the fields lie. Integers are little-endian; what is not named is zero.
 const CRC: usize = 0;
 const KIND: usize = 4;
+const TAG: usize = 5;
 const SLOT: usize = 8;
 const ID: usize = 16;
 const GENERATION: usize = 32;
@@ -41,6 +43,8 @@ pub(in crate::store) enum Record {
         chunk: u32,
         pages: Pages,
         crc: u32,
+        /// Whose object it is.
+        tag: Tag,
     },
     /// A chunk was found wrong.
     Dropped {
@@ -55,8 +59,8 @@ pub(in crate::store) enum Record {
 }
 
 impl Record {
-    /// That `piece` is in the file of `object`.
-    pub(in crate::store) fn of(object: &Object, piece: Piece) -> Self {
+    /// That `piece` is in the file of `object`, which is of the class that `tag` says.
+    pub(in crate::store) fn of(object: &Object, tag: Tag, piece: Piece) -> Self {
         Self::Chunk {
             id: object.id,
             generation: object.generation,
@@ -65,6 +69,7 @@ impl Record {
             chunk: piece.index as u32,
             pages: piece.pages,
             crc: piece.crc,
+            tag,
         }
     }
 
@@ -86,8 +91,10 @@ impl Record {
                 chunk,
                 pages,
                 crc,
+                tag,
             } => {
                 put(KIND, &[2]);
+                put(TAG, &tag.bytes());
                 put(ID, id.as_bytes());
                 put(GENERATION, &generation.to_le_bytes());
                 put(SIZE, &size.to_le_bytes());
@@ -148,6 +155,7 @@ impl Record {
                     chunk,
                     pages: Pages::recorded(first, end, chunk.into(), size)?,
                     crc,
+                    tag: Tag::from_bytes(array(bytes, TAG)),
                 })
             }
             3 => Some(Self::Dropped {
@@ -183,6 +191,7 @@ mod tests {
                 chunk: 5,
                 pages: Pages::WHOLE,
                 crc: 0xdead_beef,
+                tag: Tag::from_bytes([1, 2, 3]),
             },
             Record::Chunk {
                 id,
@@ -191,6 +200,7 @@ mod tests {
                 chunk: 5,
                 pages: Pages::recorded(3, 200, 5, 10 << 20).unwrap(),
                 crc: 1,
+                tag: Tag::default(),
             },
             Record::Dropped {
                 id,

@@ -10,6 +10,7 @@ use forebay_core::{ObjectId, chunk};
 use super::record::{BootId, Record, SLOT_BYTES};
 use crate::store::chunks::MOST_CHUNKS;
 use crate::store::pages::Pages;
+use crate::store::share::Tag;
 
 /// What a journal says in the end.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(in crate::store) struct FoundObject {
 pub(in crate::store) struct FoundPiece {
     pub(in crate::store) pages: Pages,
     pub(in crate::store) crc: u32,
+    /// Whose it is.
+    pub(in crate::store) tag: Tag,
     /// Where it is recorded, to be compared with `synced_below`.
     pub(in crate::store) slot: u64,
 }
@@ -125,13 +128,20 @@ impl Replay {
                 chunk,
                 pages,
                 crc,
+                tag,
             } => {
                 self.saw(generation);
                 let count = chunk::count(size);
                 if count > MOST_CHUNKS || u64::from(chunk) >= count {
                     self.damaged += 1;
                 } else if let Some(object) = self.object(id, generation, size) {
-                    object.found(chunk, FoundPiece { pages, crc, slot });
+                    let piece = FoundPiece {
+                        pages,
+                        crc,
+                        tag,
+                        slot,
+                    };
+                    object.found(chunk, piece);
                 }
             }
             Record::Dropped {
@@ -197,6 +207,7 @@ mod tests {
             chunk,
             pages: Pages::WHOLE,
             crc: u32::from(n),
+            tag: Tag::default(),
         }
     }
 
@@ -208,6 +219,7 @@ mod tests {
             chunk: 2,
             pages: Pages::recorded(start, end, 2, 10 << 20).unwrap(),
             crc: u32::from(start),
+            tag: Tag::default(),
         }
     }
 
@@ -334,6 +346,7 @@ mod tests {
             chunk: 0,
             pages: Pages::WHOLE,
             crc: 0,
+            tag: Tag::default(),
         };
         let replay = replay_of(&[chunk_of(1, 1, 10), huge], |_| {});
         assert_eq!((replay.damaged, replay.objects.len()), (2, 0));

@@ -10,6 +10,7 @@ use forebay_core::ObjectId;
 use super::Pack;
 use super::open_files::OpenFiles;
 use super::table::{Entry, Table};
+use crate::store::share::Class;
 
 /// So many that rebuilding the table of one takes a fraction of a millisecond with
 /// millions of objects. A table costs nothing until it has an entry.
@@ -74,9 +75,9 @@ impl PackIndex {
     }
 
     /// A new pack, which readers find from now on.
-    pub(in crate::store) fn add_pack(&self, tier: u8, generation: u64) -> Arc<Pack> {
+    pub(in crate::store) fn add_pack(&self, tier: u8, class: Class, generation: u64) -> Arc<Pack> {
         let key = self.next_key.fetch_add(1, Relaxed);
-        let pack = Arc::new(Pack::new(key, tier, generation));
+        let pack = Arc::new(Pack::new(key, tier, class, generation));
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         packs.insert(key, Arc::clone(&pack));
         pack
@@ -135,7 +136,10 @@ mod tests {
     #[test]
     fn the_entries_of_a_pack_that_was_taken_out_lead_nowhere() {
         let index = PackIndex::default();
-        let packs = [index.add_pack(0, 1), index.add_pack(1, 1)];
+        let packs = [
+            index.add_pack(0, Class::default(), 1),
+            index.add_pack(1, Class::default(), 1),
+        ];
         for number in 0..1000 {
             let pack = packs[number as usize % 2].key;
             assert_eq!(index.set(Entry::new(id(number), pack, 0, 1, 0)), None);
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn only_what_is_still_known_is_confirmed_or_removed() {
         let index = PackIndex::default();
-        let pack = index.add_pack(0, 1).key;
+        let pack = index.add_pack(0, Class::default(), 1).key;
         let (old, new) = (
             Entry::new(id(1), pack, 10, 5, 0),
             Entry::new(id(1), pack, 20, 5, 0),
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn a_million_objects_take_less_than_64_bytes_each() {
         let index = PackIndex::default();
-        let pack = index.add_pack(0, 1).key;
+        let pack = index.add_pack(0, Class::default(), 1).key;
         for number in 0..1_000_000_u64 {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());

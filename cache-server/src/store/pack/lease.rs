@@ -10,6 +10,7 @@ use forebay_core::cache::Backing;
 use super::{Entry, Pack};
 use crate::store::Shared;
 use crate::store::chunks::ChunkState;
+use crate::store::share::{Class, ShareId};
 use crate::store::tier::NewBytes;
 
 /// What an [`ObjectLease`](crate::store::ObjectLease) on a packed object holds.
@@ -20,6 +21,7 @@ pub(in crate::store) struct PackedLease {
     pub(in crate::store) id: ObjectId,
     /// At least 1, less than a chunk.
     pub(in crate::store) size: u64,
+    share: ShareId,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -37,10 +39,11 @@ impl fmt::Debug for PackedLease {
 }
 
 impl PackedLease {
-    pub(in crate::store) fn new(id: ObjectId, size: u64) -> Self {
+    pub(in crate::store) fn new(id: ObjectId, size: u64, share: ShareId) -> Self {
         Self {
             id,
             size,
+            share,
             kept: Mutex::new(None),
         }
     }
@@ -105,7 +108,12 @@ impl PackedLease {
         }
         // Two objects cannot have one id. Should it come to that, the first one stays.
         let known = shared.packed.find(self.id);
-        known.is_none_or(|(_, entry)| entry.len() == self.size) && shared.write_packed(self.id, new)
+        let fits = known.is_none_or(|(_, entry)| entry.len() == self.size);
+        let class = Class {
+            share: self.share,
+            is_copy: new.is_copy,
+        };
+        fits && shared.write_packed(class, self.id, new)
     }
 
     /// Compares an unverified object with its checksum.

@@ -123,13 +123,14 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::store::share::Class;
 
     #[test]
     fn no_more_files_stay_open_than_allowed_and_used_ones_stay_longest() {
         let dir = crate::store::tests::scratch();
         let open = OpenFiles::bounded(4);
         let packs: Vec<_> = (0..20)
-            .map(|key| Arc::new(Pack::new(key, 0, u64::from(key))))
+            .map(|key| Arc::new(Pack::new(key, 0, Class::default(), u64::from(key))))
             .collect();
         let path = |pack: &Pack| dir.path().join(pack.generation.to_string());
         for pack in &packs {
@@ -150,7 +151,7 @@ mod tests {
         let path = || dir.path().join("pack");
         fs::write(path(), "").unwrap();
         let open = OpenFiles::bounded(4);
-        let pack = Arc::new(Pack::new(1, 0, 1));
+        let pack = Arc::new(Pack::new(1, 0, Class::default(), 1));
         let file = open.open(&pack, path).unwrap().unwrap();
         assert!(pack.end().is_some() && pack.end().is_none());
         assert!(open.open(&pack, path).unwrap().is_none());

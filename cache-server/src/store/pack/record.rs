@@ -4,6 +4,7 @@ use forebay_core::chunk::CHUNK_SIZE;
 use forebay_core::{ObjectId, checksum};
 
 use crate::store::journal::BootId;
+use crate::store::share::Tag;
 
 /// The bytes of one record.
 pub(in crate::store) const RECORD_BYTES: usize = 32;
@@ -12,6 +13,8 @@ pub(in crate::store) const RECORD_BYTES: usize = 32;
 const CRC: usize = 0;
 const KIND: usize = 4;
 const LEN: usize = 5;
+/// In the place of the length, in the header only.
+const TAG: usize = LEN;
 const OFFSET: usize = 8;
 const DATA_CRC: usize = 12;
 const ID: usize = 16;
@@ -40,8 +43,8 @@ impl Placed {
 /// What a pack says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Record {
-    /// The first record: under which boot the pack is written.
-    Header { boot: BootId },
+    /// The first record: under which boot the pack is written, and whose objects it holds.
+    Header { boot: BootId, tag: Tag },
     /// An object is in the pack.
     Object(Placed),
     /// The object at `offset` was found wrong.
@@ -56,8 +59,9 @@ impl Record {
         let mut bytes = [0; RECORD_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         match *self {
-            Self::Header { boot } => {
+            Self::Header { boot, tag } => {
                 put(KIND, &[1]);
+                put(TAG, &tag.bytes());
                 put(OFFSET, &MAGIC);
                 put(ID, &boot);
             }
@@ -102,6 +106,7 @@ impl Record {
         match bytes[KIND] {
             1 if array(bytes, OFFSET) == MAGIC => Some(Self::Header {
                 boot: array(bytes, ID),
+                tag: Tag::from_bytes(array(bytes, TAG)),
             }),
             2 => {
                 let [low, middle, high]: [u8; 3] = array(bytes, LEN);
@@ -149,7 +154,10 @@ mod tests {
             crc: 0xdead_beef,
         };
         vec![
-            Record::Header { boot: [7; 16] },
+            Record::Header {
+                boot: [7; 16],
+                tag: Tag::from_bytes([1, 2, 3]),
+            },
             Record::Object(placed),
             Record::Dropped { offset: 1 << 20 },
             Record::Synced { below: 4 },

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::record::{Placed, RECORD_BYTES, Record};
 use super::{DATA_START, SLOTS};
 use crate::store::journal::BootId;
+use crate::store::share::Tag;
 
 /// Bytes of records that are read at once: as many as most packs have.
 const READ_BYTES: usize = 1024 * RECORD_BYTES;
@@ -17,6 +18,8 @@ const READ_BYTES: usize = 1024 * RECORD_BYTES;
 pub(in crate::store) struct Replay {
     /// Under which boot it was written.
     pub(in crate::store) boot: BootId,
+    /// Whose objects it holds.
+    pub(in crate::store) tag: Tag,
     /// The objects, each with the slot of its record, in the order of writing.
     pub(in crate::store) objects: Vec<(u32, Placed)>,
     /// Slots in use.
@@ -40,11 +43,12 @@ pub(in crate::store) struct Replay {
 pub(in crate::store) fn replay(file: &File, generation: u64) -> io::Result<Option<Replay>> {
     let file_len = file.metadata()?.len();
     let mut records = Records::new(file, generation);
-    let Some(Some(Record::Header { boot })) = records.next()? else {
+    let Some(Some(Record::Header { boot, tag })) = records.next()? else {
         return Ok(None);
     };
     let mut replay = Replay {
         boot,
+        tag,
         objects: Vec::new(),
         slots: 1,
         synced_below: 0,
@@ -205,7 +209,10 @@ mod tests {
             offset: DATA_START as u32 + 200,
         };
         let records = [
-            Record::Header { boot: BOOT },
+            Record::Header {
+                boot: BOOT,
+                tag: Tag::default(),
+            },
             object(1),
             object(2),
             Record::Synced { below: 3 },
@@ -227,7 +234,10 @@ mod tests {
     #[test]
     fn a_damaged_record_costs_one_object() {
         let records = [
-            Record::Header { boot: BOOT },
+            Record::Header {
+                boot: BOOT,
+                tag: Tag::default(),
+            },
             object(1),
             object(2),
             object(3),
@@ -239,7 +249,10 @@ mod tests {
     #[test]
     fn an_object_beyond_the_end_of_the_file_is_torn() {
         let records = [
-            Record::Header { boot: BOOT },
+            Record::Header {
+                boot: BOOT,
+                tag: Tag::default(),
+            },
             object(1),
             object(9),
             object(10),
@@ -256,7 +269,17 @@ mod tests {
             len: 1,
             crc: 0,
         });
-        let replay = replay_of(&[Record::Header { boot: BOOT }, inside], |_| {}).unwrap();
+        let replay = replay_of(
+            &[
+                Record::Header {
+                    boot: BOOT,
+                    tag: Tag::default(),
+                },
+                inside,
+            ],
+            |_| {},
+        )
+        .unwrap();
         assert_eq!((replay.objects.len(), replay.damaged), (0, 1));
     }
 
@@ -264,7 +287,10 @@ mod tests {
     fn without_its_header_a_pack_is_none() {
         assert!(replay_of(&[], |_| {}).is_none());
         assert!(replay_of(&[object(1)], |_| {}).is_none());
-        let header = [Record::Header { boot: BOOT }];
+        let header = [Record::Header {
+            boot: BOOT,
+            tag: Tag::default(),
+        }];
         assert!(replay_of(&header, |bytes| bytes[20] ^= 1).is_none());
         let other = encoded(&header);
         assert!(replay(&file_of(&other, DATA_START), 6).unwrap().is_none());
@@ -274,7 +300,10 @@ mod tests {
 
     #[test]
     fn a_full_region_of_records_ends_where_the_data_begins() {
-        let mut records = vec![Record::Header { boot: BOOT }];
+        let mut records = vec![Record::Header {
+            boot: BOOT,
+            tag: Tag::default(),
+        }];
         records.resize(SLOTS as usize, object(1));
         let replay = replay_of(&records, |bytes| bytes.extend(object(2).encode(5, SLOTS))).unwrap();
         assert_eq!(replay.slots, SLOTS);
@@ -289,7 +318,7 @@ mod tests {
             len in 0..DATA_START + 500,
         ) {
             let mut bytes = encoded(&[
-                Record::Header { boot: BOOT },
+                Record::Header { boot: BOOT, tag: Tag::default() },
                 object(1),
                 Record::Synced { below: u32::MAX },
                 object(2),

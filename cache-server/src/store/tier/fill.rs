@@ -14,7 +14,8 @@ use crate::store::data;
 use crate::store::error::Fault;
 use crate::store::journal::Record;
 use crate::store::object::{Object, Place, Writing};
-use crate::store::room::Reservation;
+use crate::store::room::Room;
+use crate::store::share::Class;
 use crate::store::stats::add;
 
 /// Bytes that are evicted at least when the file system says that it is full.
@@ -28,6 +29,8 @@ pub(in crate::store) struct NewBytes<'a> {
     pub(in crate::store) range: ByteRange,
     /// They themselves, in order and as many as `range` has.
     pub(in crate::store) bytes: &'a [Bytes],
+    /// Whether another node keeps them.
+    pub(in crate::store) is_copy: bool,
 }
 
 /// Why a tier did not take what it was given.
@@ -49,11 +52,12 @@ impl Tier {
         if self.failed.load(Relaxed) || object.chunks.count() > MOST_CHUNKS {
             return Err(Refusal::NoRoom);
         }
-        let reservation = self
-            .reserve(object.size(), new.range.len())
+        let class = object.class();
+        let room = self
+            .reserve(class, object.size(), new.range.len())
             .ok_or(Refusal::NoRoom)?;
         let (file, _writing) = self.write_by_force(object, new)?;
-        self.enter(object, &file, new.piece, reservation)
+        self.enter(object, class, &file, new, room)
     }
 
     /// Writes the data, at the cost of other objects if the file system is full.
@@ -65,7 +69,7 @@ impl Tier {
         let written = match self.write_data(object, new) {
             Err(Trouble::Io(error)) if Fault::of(&error) == Fault::NoSpace => {
                 add(&self.counters.enospc, 1);
-                match self.evict(RELIEF_BYTES.max(new.range.len())) {
+                match self.evict(object.class().share, RELIEF_BYTES.max(new.range.len())) {
                     0 => Err(Trouble::Io(error)),
                     _ => self.write_data(object, new),
                 }
@@ -102,34 +106,41 @@ impl Tier {
         self.existing_file(object)
     }
 
-    /// Declares a piece present whose bytes are in `file`.
+    /// Declares bytes present that are in `file`.
     fn enter(
         &self,
         object: &Arc<Object>,
+        class: Class,
         file: &Arc<File>,
-        piece: Piece,
-        reservation: Reservation<'_>,
+        new: &NewBytes<'_>,
+        room: Room<'_>,
     ) -> Result<(), Refusal> {
         let change = self
-            .enter_in_memory(object, file, piece)
+            .enter_in_memory(object, class, file, new.piece)
             .ok_or(Refusal::Moved)?;
-        reservation.keep(change.after.saturating_sub(change.before));
+        room.keep(change.after.saturating_sub(change.before));
         // Pages that gave way to others.
-        self.quota
-            .give_back(change.before.saturating_sub(change.after));
+        self.give_back(class, change.before.saturating_sub(change.after));
         self.account(change);
-        self.journal.append(Record::of(object, piece));
-        self.policy().insert(object.id, object.chunks.held_bytes());
+        let before = object.mark(new.piece.index, new.is_copy);
+        let tag = self.shares.tag(object.class_of(new.piece.index));
+        self.journal.append(Record::of(object, tag, new.piece));
+        self.shelve(object, before);
         Ok(())
     }
 
     fn enter_in_memory(
         &self,
         object: &Arc<Object>,
+        class: Class,
         file: &Arc<File>,
         piece: Piece,
     ) -> Option<Change> {
         let slot = object.file();
+        // Of another dataset by now: its room was taken from the wrong one.
+        if object.class().share != class.share {
+            return None;
+        }
         // Another file by now: the bytes went into one that is gone.
         if !slot
             .open

@@ -105,7 +105,8 @@ impl Tier {
         let mut draft = Draft::create(&self.directory.new_journal(), self.boot)?;
         for object in self.index.objects_in(self.number) {
             for piece in object.chunks.held() {
-                draft.push(Record::of(&object, piece))?;
+                let tag = self.shares.tag(object.class_of(piece.index));
+                draft.push(Record::of(&object, tag, piece))?;
             }
         }
         if self.is_on_disk() {

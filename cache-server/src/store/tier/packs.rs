@@ -1,5 +1,6 @@
 //! The packs of a tier, and what becomes of the objects in them.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +15,7 @@ use crate::store::error::Fault;
 use crate::store::pack::{
     Entry, Lanes, Ledger, Pack, PackIndex, Record, full_at, key_of, slot_offset,
 };
+use crate::store::share::Class;
 use crate::store::stats::{Damage, add, sub};
 
 mod append;
@@ -24,9 +26,8 @@ mod recover;
 #[derive(Debug)]
 pub(super) struct Packs {
     pub(super) index: Arc<PackIndex>,
-    lanes: Lanes,
-    /// The end of the data at which a pack is full.
-    full_at: u64,
+    // Of each class that was ever written.
+    lanes: Mutex<HashMap<Class, Arc<Lanes>>>,
     // Packs that were written to since the last sync, each once; see `Ledger::dirty`.
     dirty: Mutex<Vec<Arc<Pack>>>,
     // True once the directory was given back. Held for reading while a record is written
@@ -35,11 +36,10 @@ pub(super) struct Packs {
 }
 
 impl Packs {
-    pub(super) fn new(index: &Arc<PackIndex>, quota: u64) -> Self {
+    pub(super) fn new(index: &Arc<PackIndex>) -> Self {
         Self {
             index: Arc::clone(index),
-            lanes: Lanes::default(),
-            full_at: full_at(quota),
+            lanes: Mutex::default(),
             dirty: Mutex::default(),
             closed: RwLock::new(false),
         }
@@ -50,12 +50,24 @@ impl Packs {
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
+    /// Where objects of a class are written.
+    fn lanes(&self, class: Class) -> Arc<Lanes> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry(class).or_default())
+    }
+
     fn dirty(&self) -> MutexGuard<'_, Vec<Arc<Pack>>> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tier {
+    /// The end of the data at which a pack of that class is full.
+    fn full_at(&self, class: Class) -> u64 {
+        let share = self.shares.bytes(class.share).limit();
+        full_at(self.config.quota.min(share))
+    }
+
     /// The pack's file for reading; `None` if it is gone or cannot be opened.
     pub(in crate::store) fn pack_file(&self, pack: &Arc<Pack>) -> Option<Arc<File>> {
         match self.open_pack(pack) {
@@ -70,7 +82,7 @@ impl Tier {
     /// Tells the policy that an object of `pack` was opened.
     pub(in crate::store) fn accessed_packed(&self, pack: &Pack) {
         if pack.was_accessed() {
-            self.accessed(pack.policy_id());
+            self.accessed(pack.class, pack.policy_id());
         }
     }
 
@@ -132,7 +144,8 @@ impl Tier {
         let Some(last) = self.end_pack(pack.key) else {
             return 0;
         };
-        self.policy().remove(pack.policy_id());
+        let shelf = self.shelves.of(pack.class);
+        shelf.policy().remove(pack.policy_id());
         add(&self.counters.torn_chunks, u64::from(last.objects));
         u64::from(last.objects)
     }
@@ -160,8 +173,8 @@ impl Tier {
         if let Err(error) = self.directory.unlink_pack(pack.generation) {
             self.fail(&error, "remove a pack");
         }
-        self.packs.lanes.forget_gone();
-        self.quota.give_back(last.bytes);
+        self.packs.lanes(pack.class).forget_gone();
+        self.give_back(pack.class, last.bytes);
         Some(last)
     }
 

@@ -15,9 +15,8 @@ use std::sync::{Arc, Mutex};
 use forebay_core::ObjectId;
 use tracing::{debug, info, warn};
 
-use super::Tier;
 use super::packs::Packs;
-use crate::eviction::PolicyKind;
+use super::{Commons, Tier};
 use crate::store::StoreError;
 use crate::store::chunks::{ChunkState, Piece};
 use crate::store::config::{TierConfig, TierKind};
@@ -28,23 +27,29 @@ use crate::store::journal::{
     self, BootId, Draft, FoundObject, FoundPiece, Journal, Record, Replay,
 };
 use crate::store::object::{Object, Place};
-use crate::store::pack::PackIndex;
 use crate::store::room::{FreeSpace, Quota};
+use crate::store::share::{ShareId, Shares};
+use crate::store::shelf::Shelves;
 use crate::store::stats::{Counters, Damage, add};
 
 impl Tier {
-    /// Takes the directory of `config` and recovers what it holds into `index`.
+    /// Takes the directory of `config` and recovers what it holds into the common index.
     ///
     /// Objects that an earlier tier has already are removed from this one.
     pub(in crate::store) fn open(
         number: u8,
         config: TierConfig,
-        policy: PolicyKind,
-        boot: BootId,
-        index: &Arc<Index>,
-        packed: &Arc<PackIndex>,
-        counters: &Arc<Counters>,
+        commons: &Commons,
     ) -> Result<Self, StoreError> {
+        let Commons {
+            index,
+            packed,
+            counters,
+            shares,
+            policy,
+            boot,
+        } = commons;
+        let boot = *boot;
         let context = |action| {
             let dir = config.dir.clone();
             move |error| StoreError::from_io(&dir, action, error)
@@ -54,7 +59,7 @@ impl Tier {
         let mut recovery = Recovery::new(&directory, index, counters, replay);
         recovery.drop_not_durable(boot);
         recovery.match_files();
-        let found = recovery.adopt(number);
+        let found = recovery.adopt(number, shares);
         let draft = found.draft(&directory, boot, config.kind);
         let draft = draft.map_err(context("write the journal"))?;
         let tier = Self {
@@ -66,11 +71,11 @@ impl Tier {
             records: AtomicI64::new(0),
             quota: Quota::new(config.quota),
             free_space: FreeSpace::new(config.min_free),
-            policy: Mutex::new(policy.build()),
+            shares: Arc::clone(shares),
+            shelves: Shelves::new(shares, *policy),
             evictor: Mutex::default(),
             trimming: AtomicBool::new(false),
-            all_in_use: AtomicBool::new(false),
-            packs: Packs::new(packed, config.quota),
+            packs: Packs::new(packed),
             dirty: Mutex::default(),
             flushing: Mutex::default(),
             failed: AtomicBool::new(false),
@@ -79,23 +84,28 @@ impl Tier {
         };
         tier.enter_found(found);
         tier.recover_packs();
-        // The quota may be smaller than last time.
-        tier.trim(0);
+        // The quotas may be smaller than last time.
+        tier.enforce_quotas();
+        tier.trim(ShareId::NOBODY, 0);
         Ok(tier)
     }
 
     fn enter_found(&self, found: Found) {
         let mut not_synced = Vec::new();
         for (object, recorded) in &found.objects {
-            for (chunk, FoundPiece { pages, crc, .. }) in recorded.pieces() {
+            for (chunk, found) in recorded.pieces() {
+                let FoundPiece {
+                    pages, crc, tag, ..
+                } = found;
                 let index = chunk.into();
                 let piece = Piece { index, pages, crc };
                 if let Some(change) = object.chunks.enter(piece, ChunkState::Unverified) {
-                    self.quota.add(change.after - change.before);
+                    self.found(object.class(), change.after - change.before);
+                    object.mark(index, self.shares.class(tag).is_copy);
                     self.account(change);
                 }
             }
-            self.policy().insert(object.id, object.chunks.held_bytes());
+            self.shelve(object, object.class());
             let mut slots = recorded.pieces().map(|(_, piece)| piece.slot);
             if self.is_on_disk() && slots.any(|slot| slot >= found.synced_below) {
                 not_synced.push(Arc::clone(object));
@@ -223,7 +233,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Makes the agreed objects known, the longest unchanged first.
-    fn adopt(self, number: u8) -> Found {
+    fn adopt(self, number: u8, shares: &Shares) -> Found {
         let synced_below = self.replay.synced_below;
         let mut agreed: Vec<_> = self.replay.objects.into_iter().collect();
         agreed.sort_by_cached_key(|(_, object)| object.pieces().map(|(_, p)| p.slot).max());
@@ -232,7 +242,15 @@ impl<'a> Recovery<'a> {
             let FoundObject {
                 generation, size, ..
             } = found;
-            let object = Arc::new(Object::new(id, size, generation, Place::Tier(number)));
+            let tag = found.pieces().map(|(_, piece)| piece.tag).next();
+            let class = shares.class(tag.unwrap_or_default());
+            let object = Arc::new(Object::new(
+                id,
+                size,
+                generation,
+                class,
+                Place::Tier(number),
+            ));
             if self.index.insert(Arc::clone(&object)) {
                 objects.push((object, found));
             } else {
@@ -291,6 +309,7 @@ impl Found {
                     chunk,
                     pages: piece.pages,
                     crc: piece.crc,
+                    tag: piece.tag,
                 })?;
             }
         }

@@ -14,13 +14,15 @@ use crate::store::error::Fault;
 use crate::store::pack::{
     DATA_START, Entry, Placed, RECORD_BYTES, Record, Tail, Ticket, slot_offset,
 };
+use crate::store::share::Class;
 use crate::store::stats::add;
 use crate::store::tier::fill::{NewBytes, RELIEF_BYTES, Refusal};
 
 impl Tier {
-    /// Appends the object `id`, whose bytes are `new`, to a pack.
+    /// Appends the object `id`, whose bytes are `new`, to a pack of its class.
     pub(in crate::store) fn write_packed(
         &self,
+        class: Class,
         id: ObjectId,
         new: &NewBytes<'_>,
     ) -> Result<(), Refusal> {
@@ -28,31 +30,31 @@ impl Tier {
             return Err(Refusal::NoRoom);
         }
         let len = new.range.len();
-        let reservation = self.reserve(len, len).ok_or(Refusal::NoRoom)?;
-        let mut appended = self.append(id, new);
+        let room = self.reserve(class, len, len).ok_or(Refusal::NoRoom)?;
+        let mut appended = self.append(class, id, new);
         if appended == Err(Fault::NoSpace) {
             add(&self.counters.enospc, 1);
-            if self.evict(RELIEF_BYTES.max(len)) > 0 {
-                appended = self.append(id, new);
+            if self.evict(class.share, RELIEF_BYTES.max(len)) > 0 {
+                appended = self.append(class, id, new);
             }
         }
         appended.map_err(|_| Refusal::NoRoom)?;
         // The pack has taken them over.
-        reservation.keep(len);
+        room.keep(len);
         Ok(())
     }
 
-    fn append(&self, id: ObjectId, new: &NewBytes<'_>) -> Result<(), Fault> {
+    fn append(&self, class: Class, id: ObjectId, new: &NewBytes<'_>) -> Result<(), Fault> {
         let ticket = Ticket::new(id, new.bytes, new.range.len() as u32, new.piece.crc);
-        let lead = |tail: &mut Option<Tail>, batch: &[Ticket]| self.write_batch(tail, batch);
-        self.packs.lanes.append(ticket, lead)
+        let lead = |tail: &mut Option<Tail>, batch: &[Ticket]| self.write_batch(class, tail, batch);
+        self.packs.lanes(class).append(ticket, lead)
     }
 
     /// Writes all of `batch` and tells each ticket how it went.
-    fn write_batch(&self, tail: &mut Option<Tail>, batch: &[Ticket]) {
+    fn write_batch(&self, class: Class, tail: &mut Option<Tail>, batch: &[Ticket]) {
         let mut rest = batch;
         while !rest.is_empty() {
-            match self.write_run(tail, rest) {
+            match self.write_run(class, tail, rest) {
                 Ok(written) => {
                     let (run, behind) = rest.split_at(written);
                     run.iter().for_each(|ticket| ticket.settle(Ok(())));
@@ -74,17 +76,23 @@ impl Tier {
 
     /// Writes as many of `tickets` as the lane's pack takes; none if it is evicted
     /// meanwhile.
-    fn write_run(&self, lane: &mut Option<Tail>, tickets: &[Ticket]) -> io::Result<usize> {
+    fn write_run(
+        &self,
+        class: Class,
+        lane: &mut Option<Tail>,
+        tickets: &[Ticket],
+    ) -> io::Result<usize> {
+        let full_at = self.full_at(class);
         if let Some(tail) = lane
-            && (tail.fitting(tickets, self.packs.full_at) == 0 || !self.is_intact(tail)?)
+            && (tail.fitting(tickets, full_at) == 0 || !self.is_intact(tail)?)
         {
             *lane = None;
         }
         let tail = match lane {
             Some(tail) => tail,
-            None => lane.insert(self.new_pack()?),
+            None => lane.insert(self.new_pack(class)?),
         };
-        let run = &tickets[..tail.fitting(tickets, self.packs.full_at)];
+        let run = &tickets[..tail.fitting(tickets, full_at)];
         let pieces: Vec<Bytes> = run
             .iter()
             .flat_map(|ticket| ticket.pieces.clone())
@@ -108,14 +116,17 @@ impl Tier {
         Ok(is_whole && !tail.pack.is_gone())
     }
 
-    fn new_pack(&self) -> io::Result<Tail> {
+    fn new_pack(&self, class: Class) -> io::Result<Tail> {
         let generation = self.index.next_generation();
         let path = self.directory.pack(generation);
         let file = Arc::new(data::create(&path, DATA_START)?);
-        let pack = self.packs.index.add_pack(self.number, generation);
+        let pack = self.packs.index.add_pack(self.number, class, generation);
         add(&self.counters.packs, 1);
         self.packs.index.open.adopt(&pack, &file);
-        let header = Record::Header { boot: self.boot };
+        let header = Record::Header {
+            boot: self.boot,
+            tag: self.shares.tag(class),
+        };
         if let Err(error) = write_record(&file, &pack, header) {
             self.lose_pack(&pack);
             return Err(error);
@@ -166,7 +177,10 @@ impl Tier {
                 self.bury(&pack, &old);
             }
         }
-        self.policy().insert(tail.pack.policy_id(), in_use);
+        let shelf = self.shelves.of(tail.pack.class);
+        shelf.policy().insert(tail.pack.policy_id(), in_use);
+        // A pack is never in use: no lease that ends will say that it can go.
+        shelf.unpinned();
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 //! Their records are all that is read: a few kilobytes a pack, in order. No object is
 //! believed before its checksum was compared.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,34 @@ use crate::store::data;
 use crate::store::directory::parse_pack_name;
 use crate::store::journal::UNKNOWN_BOOT;
 use crate::store::pack::{Entry, Pack, Replay, Tail, replay};
+use crate::store::share::Class;
 use crate::store::stats::add;
 
 impl Tier {
     /// Makes the objects known that the packs hold. Those of this boot that are not full
     /// are written on.
     pub(in crate::store::tier) fn recover_packs(&self) {
-        // The latest ones: each process that was killed may have left some.
-        let (mut tails, most) = (VecDeque::new(), self.packs.lanes.count());
+        // Of each class the latest ones: each process that was killed may have left some.
+        let mut tails: HashMap<Class, VecDeque<Tail>> = HashMap::new();
         for (generation, path) in self.list_packs() {
             self.index.reserve_generations(generation);
             match self.recover_pack(generation, &path) {
-                Ok(tail) => tail.into_iter().for_each(|tail| tails.push_front(tail)),
+                Ok(None) => {}
+                Ok(Some(tail)) => {
+                    let class = tail.pack.class;
+                    let tails = tails.entry(class).or_default();
+                    tails.push_front(tail);
+                    tails.truncate(self.packs.lanes(class).count());
+                }
                 Err(error) => {
                     warn!(%error, pack = generation, "pack cannot be read: removed");
                     self.remove_orphan(&path);
                 }
             }
-            tails.truncate(most);
         }
-        self.packs.lanes.resume(tails);
+        for (class, tails) in tails {
+            self.packs.lanes(class).resume(tails);
+        }
     }
 
     /// The packs by name, the oldest first.
@@ -71,7 +79,8 @@ impl Tier {
         if !is_this_boot {
             add(&self.counters.torn_chunks, found.keep_durable());
         }
-        let pack = self.packs.index.add_pack(self.number, generation);
+        let class = self.shares.class(found.tag);
+        let pack = self.packs.index.add_pack(self.number, class, generation);
         self.enter_pack(&pack, &found);
         if pack.ledger().is_none_or(|ledger| ledger.objects == 0) {
             self.end_pack(pack.key);
@@ -79,7 +88,7 @@ impl Tier {
             return Ok(None);
         }
         // After another boot, records that were not durable may lie behind those read.
-        let is_open = is_this_boot && found.end < self.packs.full_at;
+        let is_open = is_this_boot && found.end < self.full_at(pack.class);
         Ok(is_open.then(|| Tail {
             pack,
             file: Arc::new(file),
@@ -109,8 +118,9 @@ impl Tier {
         add(&self.counters.packs, 1);
         add(&self.counters.dead_bytes, ledger.dead_bytes());
         self.account_packed(u64::from(objects), bytes);
-        self.quota.add(found.bytes);
-        self.policy().insert(pack.policy_id(), found.bytes);
+        self.found(pack.class, found.bytes);
+        let shelf = self.shelves.of(pack.class);
+        shelf.policy().insert(pack.policy_id(), found.bytes);
         let is_synced = |&(slot, _): &(u32, _)| slot < found.synced_below;
         if self.is_on_disk() && !found.objects.iter().all(is_synced) {
             ledger.dirty = true;

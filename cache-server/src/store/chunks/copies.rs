@@ -1,0 +1,224 @@
+//! Which segments of an object are copies of what another node keeps: a bit for each.
+//!
+//! It is noted with each piece that is written, and revised when members of the cluster
+//! have come or gone. An object of one chunk has no place for it here.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use forebay_core::chunk::{CHUNK_SIZE, PAGE_SIZE};
+use forebay_core::placement::SEGMENT_SIZE;
+
+use super::{ChunkMap, Many, PER_WORD, Table};
+
+/// Chunks of a segment.
+const CHUNKS: u64 = SEGMENT_SIZE / CHUNK_SIZE;
+/// Words in which their states lie.
+const WORDS: usize = (CHUNKS / PER_WORD) as usize;
+/// The lower bit of each pair.
+const LOWER_BITS: u64 = 0x5555_5555_5555_5555;
+
+/// A bit for each segment of an object.
+#[derive(Debug)]
+pub(super) struct Segments(Box<[AtomicU64]>);
+
+impl Segments {
+    /// None is a copy yet, of an object of `chunks` chunks.
+    pub(super) fn none(chunks: u64) -> Self {
+        let words = chunks.div_ceil(CHUNKS).div_ceil(64);
+        Self((0..words).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn set(&self, segment: u64, is_copy: bool) {
+        let Some(word) = self.0.get((segment / 64) as usize) else {
+            return;
+        };
+        let bit = 1 << (segment % 64);
+        match is_copy {
+            true => word.fetch_or(bit, Relaxed),
+            false => word.fetch_and(!bit, Relaxed),
+        };
+    }
+
+    fn is_set(&self, segment: u64) -> bool {
+        let word = self.0.get((segment / 64) as usize);
+        word.is_some_and(|word| word.load(Relaxed) >> (segment % 64) & 1 == 1)
+    }
+
+    fn any(&self) -> bool {
+        self.0.iter().any(|word| word.load(Relaxed) != 0)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.0.len() as u64 * 64).filter(|&segment| self.is_set(segment))
+    }
+}
+
+impl ChunkMap {
+    /// Notes whether the segment of chunk `index` is a copy; whether any segment is one
+    /// then. `None` if there is no place for it.
+    pub(in crate::store) fn mark(&self, index: u64, is_copy: bool) -> Option<bool> {
+        let Table::Many(many) = &self.table else {
+            return None;
+        };
+        let many = many.get()?;
+        many.copies.set(index / CHUNKS, is_copy);
+        Some(many.copies.any())
+    }
+
+    /// Notes anew which of the segments that are here, as a whole or in part, are copies:
+    /// those at whose first byte `is_kept` is false. Otherwise as [`mark`](Self::mark).
+    pub(in crate::store) fn revise(&self, is_kept: &dyn Fn(u64) -> bool) -> Option<bool> {
+        let Table::Many(many) = &self.table else {
+            return None;
+        };
+        let Some(many) = many.get() else {
+            return Some(false);
+        };
+        for segment in 0..self.segments() {
+            let is_copy = many.has_of(segment) && !is_kept(segment * SEGMENT_SIZE);
+            many.copies.set(segment, is_copy);
+        }
+        Some(many.copies.any())
+    }
+
+    /// How many segments the object has.
+    pub(in crate::store) fn segments(&self) -> u64 {
+        self.count().div_ceil(CHUNKS)
+    }
+
+    /// Whether the segment of chunk `index` is a copy; `None` if there is no place for it.
+    pub(in crate::store) fn is_copied(&self, index: u64) -> Option<bool> {
+        let Table::Many(many) = &self.table else {
+            return None;
+        };
+        Some(many.get()?.copies.is_set(index / CHUNKS))
+    }
+
+    /// The bytes of whole chunks that are copies, and at least a page if any segment is
+    /// one. `None` if there is no place for it.
+    pub(in crate::store) fn copied_bytes(&self) -> Option<u64> {
+        let Table::Many(many) = &self.table else {
+            return None;
+        };
+        let Some(many) = many.get().filter(|many| many.copies.any()) else {
+            return Some(0);
+        };
+        let chunks: u64 = many
+            .copies
+            .iter()
+            .map(|segment| many.whole_of(segment))
+            .sum();
+        let bytes = (chunks * CHUNK_SIZE).max(PAGE_SIZE);
+        Some(bytes.min(self.held_bytes()))
+    }
+
+    /// The chunks of the segments that are copies.
+    pub(in crate::store) fn copied_chunks(&self) -> Vec<Range<u64>> {
+        let Table::Many(many) = &self.table else {
+            return Vec::new();
+        };
+        let copied = many.get().into_iter().flat_map(|many| many.copies.iter());
+        let count = self.count();
+        copied
+            .map(|segment| segment * CHUNKS..((segment + 1) * CHUNKS).min(count))
+            .collect()
+    }
+
+    /// Whether anything is here that is no copy.
+    pub(in crate::store) fn keeps_some(&self) -> bool {
+        let is_kept = |index| self.is_copied(index) == Some(false);
+        self.held().any(|piece| is_kept(piece.index))
+    }
+}
+
+impl Many {
+    /// How many whole chunks of a segment are here.
+    fn whole_of(&self, segment: u64) -> u64 {
+        let held = |word: &AtomicU64| {
+            let bits = word.load(Acquire);
+            u64::from(((bits | bits >> 1) & LOWER_BITS).count_ones())
+        };
+        self.words_of(segment).iter().map(held).sum()
+    }
+
+    /// Whether anything of a segment is here.
+    fn has_of(&self, segment: u64) -> bool {
+        let chunks = segment * CHUNKS..(segment + 1) * CHUNKS;
+        let partial = || self.partial_now().range(chunks).next().is_some();
+        self.whole_of(segment) > 0 || partial()
+    }
+
+    fn words_of(&self, segment: u64) -> &[AtomicU64] {
+        let first = (segment as usize * WORDS).min(self.words.len());
+        let end = (first + WORDS).min(self.words.len());
+        &self.words[first..end]
+    }
+}
+
+/// The bytes of a segment's chunks, up to where the segment ends even if the object ends
+/// before.
+pub(in crate::store) fn bytes_of(chunks: &Range<u64>) -> (u64, u64) {
+    let start = chunks.start * CHUNK_SIZE;
+    let end = chunks.end * CHUNK_SIZE;
+    (start, end - start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::chunks::{ChunkState, Piece};
+    use crate::store::pages::Pages;
+
+    /// An object of two and a half segments.
+    fn map() -> ChunkMap {
+        ChunkMap::new(2 * SEGMENT_SIZE + SEGMENT_SIZE / 2)
+    }
+
+    fn enter(map: &ChunkMap, index: u64) {
+        let piece = Piece {
+            index,
+            pages: Pages::WHOLE,
+            crc: 0,
+        };
+        map.enter(piece, ChunkState::Present).unwrap();
+    }
+
+    #[test]
+    fn copies_are_counted_by_the_segments_that_they_are_in() {
+        let map = map();
+        assert_eq!(map.mark(0, true), None, "nothing is here yet");
+        for index in [0, 1, CHUNKS, 2 * CHUNKS + 3] {
+            enter(&map, index);
+        }
+        assert_eq!((map.copied_bytes(), map.keeps_some()), (Some(0), true));
+        assert_eq!(map.mark(0, true), Some(true));
+        assert_eq!(map.mark(2 * CHUNKS + 3, true), Some(true));
+        assert_eq!(map.copied_bytes(), Some(3 * CHUNK_SIZE));
+        let copied = map.copied_chunks();
+        assert_eq!(copied, [0..CHUNKS, 2 * CHUNKS..2 * CHUNKS + CHUNKS / 2]);
+        assert!(map.keeps_some());
+        assert_eq!(map.mark(CHUNKS, true), Some(true));
+        assert!(!map.keeps_some());
+    }
+
+    #[test]
+    fn only_what_is_here_is_revised() {
+        let map = map();
+        enter(&map, CHUNKS + 5);
+        assert_eq!(map.revise(&|_| false), Some(true));
+        assert_eq!(map.copied_chunks(), [CHUNKS..2 * CHUNKS]);
+        let kept = |offset| offset == SEGMENT_SIZE;
+        assert_eq!(map.revise(&kept), Some(false));
+        assert_eq!(map.copied_bytes(), Some(0));
+    }
+
+    #[test]
+    fn an_object_of_one_chunk_has_no_place_for_it() {
+        let map = ChunkMap::new(CHUNK_SIZE);
+        enter(&map, 0);
+        assert_eq!((map.mark(0, true), map.revise(&|_| false)), (None, None));
+        assert_eq!((map.copied_bytes(), map.is_copied(0)), (None, None));
+    }
+}
