@@ -70,6 +70,11 @@ impl Target {
         &self.origin
     }
 
+    /// Whether this node is to keep the segment that byte `offset` lies in.
+    pub(crate) fn is_kept_here(&self, offset: u64) -> bool {
+        self.origin.is_kept_here(self.id, offset)
+    }
+
     /// The object as an origin is asked for it.
     pub fn pinned(&self) -> PinnedObject<'_> {
         PinnedObject {

@@ -41,6 +41,7 @@ impl Measured for NodeCache {
             Reading::plain(&metric::PREFETCH_SHED_BYTES, prefetch.shed_bytes),
             Reading::plain(&metric::CACHE_CAPACITY, usage.capacity_bytes),
             Reading::plain(&metric::CACHE_USED, usage.used_bytes),
+            Reading::plain(&metric::CACHE_COPIED, self.store().copied_bytes()),
             Reading::plain(&metric::CACHE_OBJECTS, store.objects),
             Reading::plain(&metric::CACHE_PACKS, store.packs),
             Reading::plain(&metric::CACHE_PACKED_OBJECTS, store.packed_objects),

@@ -18,7 +18,7 @@ use crate::dataset::{Dataset, Target};
 use crate::fill::{FillConfig, FillStats, Fills, OpenObject};
 use crate::origin::Origin;
 use crate::prefetch::PrefetchSnapshot;
-use crate::store::Store;
+use crate::store::{ShareId, Store};
 
 mod bring;
 mod census;
@@ -34,6 +34,8 @@ pub struct NodeCache {
     store: Arc<Store>,
     fills: Arc<Fills>,
     datasets: RwLock<HashMap<VersionId, Arc<Dataset>>>,
+    /// Whose objects an origin has, by its identity.
+    shares: RwLock<HashMap<String, ShareId>>,
     // Hints arrive on threads that belong to no runtime.
     runtime: Handle,
 }
@@ -45,6 +47,7 @@ impl NodeCache {
             store,
             fills: Fills::new(fill),
             datasets: RwLock::default(),
+            shares: RwLock::default(),
             runtime,
         })
     }
@@ -58,6 +61,16 @@ impl NodeCache {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(version, dataset);
+    }
+
+    /// Says that what is read from now on from `origin`, an origin's identity, belongs to
+    /// the dataset of this name. Of several datasets with one origin, the first one has
+    /// its objects. Nothing happens if the store knows no such dataset.
+    pub fn assign(&self, origin: &str, dataset: &str) {
+        if let Some(share) = self.store.share(dataset) {
+            let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
+            shares.entry(origin.to_owned()).or_insert(share);
+        }
     }
 
     /// The store behind the node.
@@ -105,8 +118,24 @@ impl NodeCache {
 
     /// Opens an object that need not be in a manifest.
     pub(crate) fn open_target(&self, target: Target) -> Arc<OpenObject> {
+        let share = self.share_of(&target);
+        let lease = self.store.lease_for(share, target.id, target.size);
+        // Who keeps what may have changed.
+        lease.revise(&|offset| target.is_kept_here(offset));
+        Arc::new(OpenObject::new(target, lease))
+    }
+
+    /// Opens an object of which nothing but what is here is wanted: whose it is, and who
+    /// keeps it, stays as it was.
+    pub(crate) fn look_at(&self, target: Target) -> Arc<OpenObject> {
         let lease = self.store.lease(target.id, target.size);
         Arc::new(OpenObject::new(target, lease))
+    }
+
+    fn share_of(&self, target: &Target) -> ShareId {
+        let shares = self.shares.read().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.get(target.origin().identity());
+        share.copied().unwrap_or_default()
     }
 
     /// The miss path.

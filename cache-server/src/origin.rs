@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_core::manifest::SkipReason;
-use forebay_core::{ByteRange, ETag};
+use forebay_core::{ByteRange, ETag, ObjectId};
 use futures::stream::BoxStream;
 
 #[cfg(test)]
@@ -123,6 +123,12 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     /// The identity of the place: URL without credentials, query or trailing slash.
     /// Two origins of equal identity hold the same bytes under equal keys and ETags.
     fn identity(&self) -> &str;
+
+    /// Whether this node is to keep the segment of object `id` that byte `offset` lies in.
+    /// What it is not to keep is a copy of what another node has.
+    fn is_kept_here(&self, _id: ObjectId, _offset: u64) -> bool {
+        true
+    }
 
     /// Lists one page of the objects below `request.prefix`.
     ///

@@ -110,6 +110,7 @@ metrics! {
     PLAN_AHEAD_BYTES = Gauge "forebay_plan_ahead_bytes" [] "Bytes of the plans that were asked for and lie before the readers";
     CACHE_CAPACITY = Gauge "forebay_cache_capacity_bytes" [] "Sum of the quotas of the cache's tiers";
     CACHE_USED = Gauge "forebay_cache_used_bytes" [] "Bytes that the cache holds";
+    CACHE_COPIED = Gauge "forebay_cache_copied_bytes" [] "Bytes of what other members keep, too; evicted before what only this one keeps";
     CACHE_OBJECTS = Gauge "forebay_cache_objects" [] "Objects of which the cache holds bytes";
     CACHE_PACKS = Gauge "forebay_cache_packs" [] "Files of the cache that hold many small objects each";
     CACHE_PACKED_OBJECTS = Gauge "forebay_cache_packed_objects" [] "Objects that lie in packs";

@@ -1,9 +1,12 @@
 //! Who belongs to a cluster, whether they live or not.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 /// A member as it is listed.
@@ -92,10 +95,27 @@ pub struct Dns {
 /// heartbeat.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 
+/// Looks the addresses of a name up.
+trait LookUp: FnMut(String) -> BoxFuture<'static, io::Result<Vec<String>>> + Send + 'static {}
+impl<F> LookUp for F where
+    F: FnMut(String) -> BoxFuture<'static, io::Result<Vec<String>>> + Send + 'static
+{
+}
+
 impl Dns {
     /// Looks `name` (`host:port`) up, now and every five seconds. A look-up that fails
     /// changes nothing.
     pub fn start(name: String) -> Self {
+        Self::asking(name, |name| {
+            async move {
+                let found = tokio::net::lookup_host(name).await?;
+                Ok(found.map(|address| address.to_string()).collect())
+            }
+            .boxed()
+        })
+    }
+
+    fn asking(name: String, mut look_up: impl LookUp) -> Self {
         let feed = Feed::new(Vec::new());
         let written = feed.clone();
         let task = tokio::spawn(async move {
@@ -103,11 +123,10 @@ impl Dns {
             let mut failed = false;
             loop {
                 tick.tick().await;
-                match tokio::net::lookup_host(&name).await {
+                match look_up(name.clone()).await {
                     Ok(found) => {
                         failed = false;
-                        let members = found.map(|address| MemberInfo::new(address.to_string()));
-                        written.publish(members.collect());
+                        written.publish(found.into_iter().map(MemberInfo::new).collect());
                     }
                     Err(error) if !failed => {
                         failed = true;
@@ -148,6 +167,36 @@ mod tests {
         feed.publish(vec![MemberInfo::new("a:1")]);
         assert!(roster.has_changed().unwrap());
         assert_eq!(roster.borrow().epoch, first.epoch + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_come_and_go_with_the_addresses_and_stay_when_nobody_answers() {
+        let mut answers = vec![
+            Ok(vec!["10.0.0.2:1", "10.0.0.1:1"]),
+            Err(io::ErrorKind::TimedOut.into()),
+            Ok(vec!["10.0.0.2:1", "10.0.0.3:1"]),
+        ]
+        .into_iter();
+        let dns = Dns::asking("peers:1".into(), move |name| {
+            assert_eq!(name, "peers:1");
+            let answer: io::Result<Vec<&str>> = answers.next().expect("not asked that often");
+            let answer = answer.map(|found| found.into_iter().map(str::to_owned).collect());
+            futures::future::ready(answer).boxed()
+        });
+        let mut roster = dns.roster();
+        let names = |roster: &Roster| -> Vec<_> {
+            let members = roster.members.iter();
+            members.map(|member| member.name.clone()).collect()
+        };
+        roster.changed().await.expect("alive");
+        let first = Arc::clone(&roster.borrow_and_update());
+        assert_eq!(names(&first), ["10.0.0.1:1", "10.0.0.2:1"]);
+        tokio::time::sleep(LOOK_UP_EVERY + Duration::from_millis(1)).await;
+        assert!(!roster.has_changed().expect("alive"), "nobody answered");
+        roster.changed().await.expect("alive");
+        let second = Arc::clone(&roster.borrow_and_update());
+        assert_eq!(names(&second), ["10.0.0.2:1", "10.0.0.3:1"]);
+        assert!(second.epoch > first.epoch);
     }
 
     #[tokio::test]

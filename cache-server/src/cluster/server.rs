@@ -270,7 +270,11 @@ impl PeerServer {
             return Err(CacheError::new(ErrorKind::InvalidInput, message));
         }
         let target = Target::new(origin, read.key.into(), ETag::new(read.etag), read.size);
-        Ok(self.node.open_target(target))
+        // Who only looks has asked the owner, too: it need not become this one's.
+        Ok(match read.present_only {
+            true => self.node.look_at(target),
+            false => self.node.open_target(target),
+        })
     }
 }
 

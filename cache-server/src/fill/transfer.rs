@@ -91,7 +91,11 @@ impl Fills {
         tokio::task::spawn_blocking(move || {
             let Assembly { range, pieces } = part;
             fills.ahead.received(range.len());
-            match object.lease.write_pages(range, &pieces) {
+            let written = match object.target.is_kept_here(range.start()) {
+                true => object.lease.write_pages(range, &pieces),
+                false => object.lease.write_copied(range, &pieces),
+            };
+            match written {
                 Ok(()) => fills.stats.stored(range.len()),
                 Err(error) => {
                     report(&error, &object, range);

@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use forebay_cache_server::cluster::{
     Cluster, ClusterConfig, Clustered, Feed, MemberInfo, PeerServer, Security,
 };
+use forebay_cache_server::eviction::PolicyKind;
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::origin::{Faulty, MemoryOrigin, Origin};
@@ -38,6 +39,10 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
 pub(crate) struct Site {
     pub(crate) origin: Arc<Faulty>,
     pub(crate) feed: Feed,
+    /// What the cache of a node may hold.
+    pub(crate) quota: u64,
+    /// What goes first there.
+    pub(crate) policy: PolicyKind,
     manifest: Arc<Manifest>,
     contents: Vec<(String, Vec<u8>)>,
     dir: TempDir,
@@ -80,6 +85,8 @@ impl Site {
         Self {
             origin: Arc::new(Faulty::new(memory as Arc<dyn Origin>)),
             feed: Feed::new(Vec::new()),
+            quota: 1 << 30,
+            policy: PolicyKind::default(),
             manifest: Arc::new(Manifest::open(&manifest).unwrap()),
             contents,
             dir,
@@ -133,8 +140,12 @@ impl Site {
     }
 
     fn cache(&self, dir: &Path) -> Arc<NodeCache> {
-        let tier = TierConfig::new(TierKind::Disk, dir, 1 << 30);
-        let store = Store::open(StoreConfig::new(vec![tier])).unwrap();
+        let tier = TierConfig::new(TierKind::Disk, dir, self.quota);
+        let config = StoreConfig {
+            policy: self.policy,
+            ..StoreConfig::new(vec![tier])
+        };
+        let store = Store::open(config).unwrap();
         let config = FillConfig {
             origin_timeout: Duration::from_secs(20),
             ..FillConfig::default()

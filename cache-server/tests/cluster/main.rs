@@ -1,11 +1,12 @@
 //! Several nodes and one origin: who is asked for what, and what happens when members go.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_cache_server::cluster::{Security, Tls, TlsFiles};
+use forebay_cache_server::cluster::Security;
 use futures::future::join_all;
 
+mod certificates;
+mod copies;
 mod fixture;
 
 use fixture::{MIB, Node, Site};
@@ -96,95 +97,4 @@ async fn members_of_another_cluster_are_refused() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     nodes[0].sees(1).await;
     site.read_all(&nodes[0], 0).await.expect("from the origin");
-}
-
-/// Writes a certificate of `authority` for members, and returns what to load.
-fn certificate(dir: &std::path::Path, authority: &Authority) -> TlsFiles {
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let params = rcgen::CertificateParams::new(vec!["forebay-peer".to_owned()]).expect("a name");
-    let cert = params.signed_by(&key, &authority.issuer).expect("signed");
-    let files = TlsFiles {
-        cert: dir.join("cert.pem"),
-        key: dir.join("key.pem"),
-        authority: dir.join("ca.pem"),
-        name: "forebay-peer".into(),
-    };
-    std::fs::write(&files.cert, cert.pem()).expect("written");
-    std::fs::write(&files.key, key.serialize_pem()).expect("written");
-    std::fs::write(&files.authority, &authority.pem).expect("written");
-    files
-}
-
-struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no name");
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let cert = params.self_signed(&key).expect("signed");
-        Self {
-            pem: cert.pem(),
-            issuer: rcgen::Issuer::new(params, key),
-        }
-    }
-}
-
-fn loaded(authority: &Authority) -> Security {
-    let dir = tempfile::tempdir().expect("a directory");
-    Security::Mutual(Tls::load(certificate(dir.path(), authority)).expect("usable"))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_certificates_of_one_authority_talk() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    let site = Site::new(12, MIB);
-    let mut nodes = vec![
-        site.node("test", loaded(&ours)).await,
-        site.node("test", loaded(&ours)).await,
-    ];
-    site.list(&nodes);
-    for node in &nodes {
-        node.sees(2).await;
-    }
-    read_at_once(&site, &nodes).await;
-    assert_eq!(site.origin_bytes(), site.bytes());
-    let sent = |nodes: &[Node]| -> u64 {
-        nodes
-            .iter()
-            .map(|node| node.cluster.stats().sent_bytes())
-            .sum()
-    };
-    let before = sent(&nodes);
-    // With a wrong certificate, and with none: listed, and still alone.
-    nodes.push(site.node("test", loaded(&theirs)).await);
-    nodes.push(site.node("test", Security::Insecure).await);
-    site.list(&nodes);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for node in &nodes[2..] {
-        node.sees(1).await;
-        site.read_all(node, 0).await.expect("from the origin");
-    }
-    nodes[0].sees(2).await;
-    assert_eq!(sent(&nodes), before, "not a byte for strangers");
-}
-
-#[test]
-fn certificates_are_read_again_when_they_change() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let files = certificate(dir.path(), &Authority::new());
-    let tls = Tls::load(files.clone()).expect("usable");
-    let shown = || format!("{:?}", Arc::as_ptr(&tls));
-    let same = shown();
-    std::fs::write(&files.cert, "nonsense").expect("written");
-    tls.refresh();
-    certificate(dir.path(), &Authority::new());
-    tls.refresh();
-    assert_eq!(shown(), same);
-    std::fs::remove_file(&files.key).expect("removed");
-    let error = Tls::load(files).expect_err("no key").to_string();
-    assert!(error.contains("key.pem"), "{error}");
 }
