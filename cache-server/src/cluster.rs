@@ -15,7 +15,7 @@
 //! off and goes on elsewhere.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_core::placement::{Member, Ranked, SegmentKey, rank};
@@ -33,6 +33,7 @@ mod server;
 #[cfg(test)]
 mod simulation;
 mod stats;
+mod status;
 mod tls;
 
 pub use clustered::Clustered;
@@ -44,6 +45,7 @@ pub use tls::{Tls, TlsError, TlsFiles};
 pub(crate) use peer::Peer;
 
 use connection::Connector;
+use status::View;
 
 /// How servers of a cluster know that they may talk to each other.
 #[derive(Clone, Debug)]
@@ -122,6 +124,8 @@ fn asked_first(ranked: Ranked) -> impl Iterator<Item = usize> {
 pub struct Cluster {
     config: ClusterConfig,
     live: watch::Sender<Arc<Live>>,
+    // Held for a clone.
+    view: Mutex<View>,
     stats: Arc<ClusterStats>,
     draining: watch::Sender<bool>,
     tasks: TaskTracker,
@@ -151,6 +155,7 @@ impl Cluster {
         };
         let cluster = Arc::new(Self {
             live: watch::Sender::new(Arc::new(alone)),
+            view: Mutex::new(View::alone(&config.member)),
             stats: Arc::default(),
             draining: watch::Sender::new(false),
             tasks: TaskTracker::new(),
@@ -207,6 +212,11 @@ impl Cluster {
     /// This member's name.
     pub fn member_name(&self) -> &str {
         &self.config.member
+    }
+
+    /// What the cluster is called.
+    pub fn name(&self) -> &str {
+        &self.config.name
     }
 
     /// How many members keep each segment.

@@ -22,6 +22,7 @@ use crate::store::{ShareId, Store};
 
 mod bring;
 mod census;
+mod report;
 mod warmup;
 
 pub(crate) use bring::Piece;

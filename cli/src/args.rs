@@ -50,6 +50,8 @@ pub enum Command {
     /// Bring files into the cache before they are read.
     #[command(after_help = examples::WARMUP)]
     Warmup(WarmupArgs),
+    /// Ask a cache server about its cluster.
+    Cluster(ClusterArgs),
     /// Say in which order files will be read, so that they are fetched ahead of it.
     #[command(after_help = examples::PLAN)]
     Plan(PlanArgs),
@@ -209,6 +211,34 @@ pub struct WarmupArgs {
     #[arg(conflicts_with_all = ["dir", "name", "version", "replicas", "rate", "detach"])]
     #[arg(help_heading = "With a cache server")]
     pub cancel: Option<String>,
+}
+
+/// `forebay cluster`.
+#[derive(Args, Debug)]
+pub struct ClusterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// The commands of `forebay cluster`.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show the servers of the cluster, and what they have of each dataset.
+    #[command(after_help = examples::CLUSTER_STATUS)]
+    Status(ClusterStatusArgs),
+}
+
+/// `forebay cluster status`.
+#[derive(Args, Debug)]
+pub struct ClusterStatusArgs {
+    /// The server to ask: unix:PATH, its socket on this machine; by default cache.sock in
+    /// the run directory.
+    #[arg(long, value_name = "ADDR")]
+    pub server: Option<ServerAddr>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `forebay plan`.

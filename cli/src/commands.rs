@@ -3,10 +3,11 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
-use crate::args::{Cli, Command, ConfigCommand};
+use crate::args::{Cli, ClusterCommand, Command, ConfigCommand};
 use crate::exit::{Exit, Failure};
 
 mod cache_server;
+mod cluster;
 mod completions;
 mod config;
 mod csi_driver;
@@ -35,6 +36,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Umount(args) => talk()?.block_on(umount::run(args)),
         Command::Status(args) => talk()?.block_on(status::run(args)),
         Command::Warmup(args) => talk()?.block_on(warmup::run(args)),
+        Command::Cluster(args) => match &args.command {
+            ClusterCommand::Status(args) => talk()?.block_on(cluster::status(args)),
+        },
         Command::Plan(args) => talk()?.block_on(plan::run(args)),
         Command::Versions(args) => talk()?.block_on(versions::run(args)),
         Command::Refresh(args) => talk()?.block_on(refresh::run(args)),

@@ -23,11 +23,13 @@ pub enum Exit {
     NotMounted = 6,
     /// A warm-up ended and not everything is in the cache.
     Incomplete = 7,
+    /// A member of the cluster is dead, leaving, or does not answer.
+    Degraded = 8,
 }
 
 impl Exit {
     /// Every exit code, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -36,6 +38,7 @@ impl Exit {
         Self::CacheDir,
         Self::NotMounted,
         Self::Incomplete,
+        Self::Degraded,
     ];
 
     /// The number that the process exits with.
@@ -62,6 +65,7 @@ impl Exit {
             Self::CacheDir => "the cache directory cannot be used: rights, room, or in use",
             Self::NotMounted => "forebay is not mounted there",
             Self::Incomplete => "the warm-up ended and not everything is in the cache",
+            Self::Degraded => "a server of the cluster is dead, leaving, or does not answer",
         }
     }
 }

@@ -6,7 +6,7 @@ use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::source::OriginConfig;
-use forebay_cache_server::store::{Store, StoreConfig, StoreError, TierConfig, TierKind};
+use forebay_cache_server::store::{Store, StoreConfig, StoreError, Terms, TierConfig, TierKind};
 use tokio::runtime::Handle;
 
 use crate::config::CacheConfig;
@@ -14,13 +14,15 @@ use crate::config::cache_dir::CacheDirs;
 use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
 
-/// Opens the store in `dirs` and starts a node over it, without a dataset yet.
+/// Opens the store in `dirs` and starts a node over it, without a dataset yet. The store
+/// tells those of `datasets` apart.
 ///
 /// # Errors
 /// [`Exit::CacheDir`] if the directories are in use or cannot be used.
 pub(crate) async fn start(
     dirs: &CacheDirs,
     cache: &CacheConfig,
+    datasets: Vec<Terms>,
     origin: &OriginConfig,
 ) -> Result<Arc<NodeCache>, Failure> {
     // Disk first: the page cache already is the memory above it. The memory tier takes
@@ -33,6 +35,7 @@ pub(crate) async fn start(
     let mut config = StoreConfig::new(std::iter::once(disk).chain(memory).collect());
     config.policy = cache.policy.into();
     config.scrub_rate = cache.scrub_rate.0;
+    config.datasets = datasets;
     let store = off_runtime(move || Store::open(config)).await??;
     let memory = prefetch::memory_limit().unwrap_or(u64::MAX);
     let fill = FillConfig {

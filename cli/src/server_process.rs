@@ -26,11 +26,13 @@ use crate::{http, node};
 mod calls;
 mod datasets;
 mod peers;
+mod status;
 mod warmups;
 
-use calls::Controls;
+use calls::{Calls, Controls};
 use datasets::Served;
 use peers::{Peers, Serving};
+use status::StatusService;
 use warmups::WarmupService;
 
 /// A cache server that is ready.
@@ -69,7 +71,9 @@ impl ServerProcess {
             Some(cluster) => Some(Peers::join(cluster, &stop).await?),
             None => None,
         };
-        let node = node::start(&dirs, &config.cache, &origin).await?;
+        let terms = config.terms.clone();
+        let node = node::start(&dirs, &config.cache, terms, &origin).await?;
+        served.assign(&node);
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
         let cluster = peers.as_ref().map(|peers| Arc::clone(peers.cluster()));
@@ -79,7 +83,9 @@ impl ServerProcess {
         let served = Arc::new(served.over(Arc::clone(&node), &dirs, cluster.clone()));
         let warmups = WarmupService::new(&served, &node, cluster.clone(), &dirs.root, &stop);
         let member = peers.as_ref().map(Serving::member_service);
-        let controls = Controls::serve(&warmups, from_here, from_members, member);
+        let status = StatusService::new(&node, cluster.clone());
+        let calls = Calls::new(&warmups, status);
+        let controls = Controls::serve(calls, from_here, from_members, member);
         warmups.resume();
         let cache = Arc::clone(&node) as Arc<dyn Cache>;
         let limits = LocalConfig {
@@ -142,7 +148,12 @@ impl ServerProcess {
     }
 }
 
-/// `cache.sock` in the run directory, which is made.
+/// Where a server listens that was told nothing else.
+pub(crate) fn socket_in(run_base: &Path) -> PathBuf {
+    run_base.join("cache.sock")
+}
+
+/// The default socket, in the run directory, which is made.
 fn default_socket(run_base: &Path) -> Result<PathBuf, Failure> {
     use std::os::unix::fs::DirBuilderExt;
     // Others may pass: the socket itself says who may connect.
@@ -154,7 +165,7 @@ fn default_socket(run_base: &Path) -> Result<PathBuf, Failure> {
         let text = format!("make the run directory {}: {error}", run_base.display());
         Failure::new(Exit::Failed, text).next("name the socket with --socket")
     })?;
-    Ok(run_base.join("cache.sock"))
+    Ok(socket_in(run_base))
 }
 
 impl From<BindError> for Failure {

@@ -3,7 +3,9 @@
 use forebay_core::ErrorKind;
 use forebay_core::cache::CacheError;
 use forebay_proto::cache::v1::cache_member_client::CacheMemberClient;
-use forebay_proto::cache::v1::{self as wire, BringRequest, BringResponse, SettleRequest};
+use forebay_proto::cache::v1::{
+    self as wire, BringRequest, BringResponse, MemberReport, ReportRequest, SettleRequest,
+};
 use tonic::{Response, Status};
 
 use super::Peer;
@@ -27,6 +29,13 @@ impl Peer {
         let mut client = CacheMemberClient::new(self.channel());
         let answer = self.while_alive(client.settle(SettleRequest {}));
         self.answered(answer.await).map(drop)
+    }
+
+    /// Asks the peer how it is.
+    pub(crate) async fn report(&self) -> Result<MemberReport, CacheError> {
+        let mut client = CacheMemberClient::new(self.channel());
+        let answer = self.while_alive(client.report(ReportRequest {}));
+        self.answered(answer.await)
     }
 
     fn answered<T>(&self, answer: Option<Result<Response<T>, Status>>) -> Result<T, CacheError> {

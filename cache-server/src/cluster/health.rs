@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use forebay_core::placement::Member;
 use forebay_proto::peer::{Reply, Request};
@@ -14,6 +14,7 @@ use super::Cluster;
 use super::connection::{Connection, Connector, PeerError};
 use super::membership::{MemberInfo, Roster};
 use super::peer::Peer;
+use super::status::{Seen, View};
 
 pub(super) mod pulse;
 pub(super) mod roll;
@@ -22,9 +23,26 @@ pub(super) use pulse::PING_EVERY;
 use pulse::{Health, PING_TIMEOUT, Pulse};
 use roll::Roll;
 
+/// When a member was last heard of.
+#[derive(Debug, Default)]
+pub(super) struct LastHeard(Mutex<Option<Instant>>);
+
+impl LastHeard {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// How long ago that was; `None` if it never was.
+    pub(super) fn ago(&self) -> Option<std::time::Duration> {
+        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|at| at.elapsed())
+    }
+}
+
 /// What there is of another listed member.
 struct Watched {
     peer: Option<Arc<Peer>>,
+    heard: Arc<LastHeard>,
     heartbeat: AbortHandle,
 }
 
@@ -97,9 +115,13 @@ fn enrol(
             continue;
         }
         let (connector, tell, of) = (Arc::clone(connector), tell.clone(), name.to_owned());
-        let heartbeat = tokio::spawn(async move { heartbeat(&connector, of, &tell).await });
+        let heard = Arc::<LastHeard>::default();
+        let hears = Arc::clone(&heard);
+        let heartbeat = async move { heartbeat(&connector, of, &hears, &tell).await };
+        let heartbeat = tokio::spawn(heartbeat);
         let member = Watched {
             peer: None,
+            heard,
             heartbeat: heartbeat.abort_handle(),
         };
         watched.insert(name.to_owned(), member);
@@ -107,6 +129,7 @@ fn enrol(
 }
 
 fn publish(cluster: &Cluster, roll: &Roll, watched: &BTreeMap<String, Watched>) {
+    cluster.note(view(roll, watched));
     let live = roll.live().filter_map(|info| {
         let peer = match info.name == roll.own().name {
             true => None,
@@ -132,10 +155,28 @@ fn publish(cluster: &Cluster, roll: &Roll, watched: &BTreeMap<String, Watched>) 
     }
 }
 
+/// Everybody who is listed, whether they live or not.
+fn view(roll: &Roll, watched: &BTreeMap<String, Watched>) -> View {
+    let others = roll.listed().filter_map(|(info, health)| {
+        let member = watched.get(&info.name)?;
+        Some(Seen {
+            info: info.clone(),
+            health,
+            heard: Arc::clone(&member.heard),
+            peer: member.peer.clone(),
+        })
+    });
+    View {
+        own: roll.own().clone(),
+        others: others.collect(),
+    }
+}
+
 /// Asks `name` for a sign of life for ever, and tells what changes.
 async fn heartbeat(
     connector: &Connector,
     name: String,
+    heard: &LastHeard,
     tell: &mpsc::UnboundedSender<(String, Health)>,
 ) {
     let first = Instant::now();
@@ -148,6 +189,7 @@ async fn heartbeat(
         let change = match sign.await {
             Ok(Ok(draining)) => {
                 complained = false;
+                heard.now();
                 pulse.heard(first.elapsed(), draining)
             }
             failed => {

@@ -66,6 +66,16 @@ Examples:
   forebay warmup --server unix:/run/forebay/cache.sock imagenet --detach --name nightly
   forebay warmup --server unix:/run/forebay/cache.sock --cancel nightly";
 
+pub(super) const CLUSTER_STATUS: &str = "\
+Any server of the cluster answers for all: it asks those that live, for two seconds at most.
+Exits with 0 if all are live and have answered, with 8 if one is dead, leaving, or does not
+answer, and with 1 if there is no server to ask.
+
+Examples:
+  forebay cluster status
+  forebay cluster status --server unix:/run/forebay/cache.sock --json |
+    jq '.members[] | select(.state != \"live\") | .name'";
+
 pub(super) const PLAN: &str = "\
 The files are fetched in the plan's order, ahead of whoever reads them; reads that leave it
 are served as ever. A plan ends with its last file, or when one of the same name comes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::options::{DatasetEntry, OptionTable, PartialConnection, SourceEntry};
+use crate::size::{NotASize, Size};
 
 /// The keys of a `[[source]]` table.
 const SOURCE_KEYS: [&str; 6] = [
@@ -17,7 +18,7 @@ const SOURCE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of a `[[dataset]]` table.
-const DATASET_KEYS: [&str; 9] = [
+const DATASET_KEYS: [&str; 12] = [
     "name",
     "url",
     "endpoint",
@@ -26,8 +27,14 @@ const DATASET_KEYS: [&str; 9] = [
     "anonymous",
     "include",
     "exclude",
+    "quota",
+    "pin",
+    "priority",
     "source",
 ];
+
+/// Priorities are that far from 0 at most.
+const MOST_PRIORITY: i8 = 100;
 
 /// Why a config file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -272,6 +279,9 @@ pub(crate) fn dataset(path: &Path, table: &Table) -> Result<DatasetEntry, Error>
             ("url", _) => url = Some(at.text(value)?),
             ("include", _) => entry.include = at.texts(value)?,
             ("exclude", _) => entry.exclude = at.texts(value)?,
+            ("quota", _) => entry.quota = Some(at.size(value)?),
+            ("pin", _) => entry.pin = at.truth(value)?,
+            ("priority", _) => entry.priority = at.priority(value)?,
             ("source", Value::Array(sources)) if sources.iter().all(Value::is_table) => {
                 let sources = sources.iter().filter_map(Value::as_table);
                 let sources =
@@ -343,6 +353,21 @@ impl Place<'_> {
             .ok_or_else(|| self.bad(value, "expected true or false"))
     }
 
+    fn size(self, value: &Value) -> Result<Size, Error> {
+        let text = scalar(value).unwrap_or_default();
+        let parsed = text.parse();
+        parsed.map_err(|expected: NotASize| self.bad(value, &expected.to_string()))
+    }
+
+    fn priority(self, value: &Value) -> Result<i8, Error> {
+        let number = value
+            .as_integer()
+            .and_then(|number| i8::try_from(number).ok());
+        number
+            .filter(|number| (-MOST_PRIORITY..=MOST_PRIORITY).contains(number))
+            .ok_or_else(|| self.bad(value, "expected a number from -100 to 100"))
+    }
+
     /// One of the keys that say how a server is reached.
     fn connection(self, connection: &mut PartialConnection, value: &Value) -> Result<(), Error> {
         match self.key {
@@ -361,7 +386,6 @@ mod tests {
 
     use super::*;
     use crate::options::{MountOptions, ServerOptions};
-    use crate::size::Size;
 
     fn parsed(text: &str) -> MountOptions {
         parse(Path::new("f.toml"), text).unwrap()

@@ -67,7 +67,7 @@ pub fn reference() -> String {
     tables::<ServerOptions>(&mut page);
     page.push_str(
         "\nDatasets are `[[dataset]]` tables with the keys `name`, `url`, `endpoint`, `region`, `path-style`,\n\
-         `anonymous`, `include` and `exclude`; or, in place of `url`, with `[[dataset.source]]` tables that\n\
+         `anonymous`, `include`, `exclude`, `quota`, `pin` and `priority`; or, in place of `url`, with `[[dataset.source]]` tables that\n\
          have the keys of a mount's sources.\n\n\
          ## Everywhere\n\n\
          `FOREBAY_RUN_DIR` names the directory in which commands find mounts and servers; by default\n\

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use forebay_cache_server::store::Terms;
 use forebay_proto::local::MAX_NAME;
 
 use super::{
@@ -30,6 +31,8 @@ pub struct ServerConfig {
     pub cluster: Option<ClusterConfig>,
     /// What clients may ask for, by name.
     pub datasets: BTreeMap<String, DatasetConfig>,
+    /// On what terms the cache keeps them.
+    pub terms: Vec<Terms>,
     /// Where metrics are served; `None` is a socket beside the one for clients.
     pub metrics: Option<MetricsAddr>,
     /// What is logged, and where.
@@ -52,6 +55,8 @@ impl ServerConfig {
         let explicit_memory = said.memory_size.is_some();
         let said = said.or(ServerOptions::defaults());
         let cluster = ClusterConfig::of(&said)?;
+        let entries = said.dataset.unwrap_or_default();
+        let terms = entries.iter().map(terms).collect();
         Ok(Self {
             socket: said.socket.map(absolute).transpose()?,
             group: said.group.as_deref().map(group_number).transpose()?,
@@ -69,7 +74,8 @@ impl ServerConfig {
             },
             origin_timeout: sure(said.origin_timeout),
             cluster,
-            datasets: datasets(said.dataset.unwrap_or_default())?,
+            datasets: datasets(entries)?,
+            terms,
             metrics: metrics(said.metrics)?,
             log: LogConfig {
                 format: sure(said.log_format),
@@ -83,10 +89,14 @@ impl ServerConfig {
     pub fn summary(&self) -> serde_json::Value {
         let datasets = self.datasets.iter().map(|(name, dataset)| {
             let sources = dataset.sources.iter().map(super::source_summary);
+            let terms = self.terms.iter().find(|terms| terms.name == *name);
             let about = serde_json::json!({
                 "source": sources.collect::<Vec<_>>(),
                 "include": dataset.include,
                 "exclude": dataset.exclude,
+                "quota": terms.and_then(|terms| terms.quota),
+                "pin": terms.map(|terms| terms.pin),
+                "priority": terms.map(|terms| terms.priority),
             });
             (name.clone(), about)
         });
@@ -108,6 +118,15 @@ impl ServerConfig {
             "log-format": self.log.format,
             "log-level": self.log.filter(),
         })
+    }
+}
+
+fn terms(entry: &DatasetEntry) -> Terms {
+    Terms {
+        name: entry.name.clone(),
+        quota: entry.quota.map(|size| size.0),
+        pin: entry.pin,
+        priority: entry.priority,
     }
 }
 
@@ -171,6 +190,28 @@ mod tests {
         assert_eq!(config.lease_grace, Duration::from_secs(10));
         assert_eq!((config.socket, config.group), (None, None));
         assert_eq!(config.datasets["a"].sources[0].url, "file:///data");
+    }
+
+    #[test]
+    fn a_dataset_has_the_terms_that_are_said_and_otherwise_none() {
+        let said = format!("{DATASET}quota = \"10GiB\"\npin = true\npriority = -3\n");
+        let terms = Terms {
+            name: "a".into(),
+            quota: Some(10 << 30),
+            pin: true,
+            priority: -3,
+        };
+        assert_eq!(resolve(&said).unwrap().terms, [terms]);
+        assert_eq!(resolve(DATASET).unwrap().terms, [Terms::new("a")]);
+        for (wrong, told) in [
+            ("quota = \"lots\"", "expected a size"),
+            ("pin = 1", "expected true or false"),
+            ("priority = 200", "-100 to 100"),
+            ("priority = \"high\"", "-100 to 100"),
+        ] {
+            let error = resolve(&format!("{DATASET}{wrong}\n")).unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
     }
 
     #[test]

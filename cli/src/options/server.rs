@@ -309,6 +309,13 @@ impl OptionTable for ServerOptions {
          # anonymous = true\n\
          # include = [\"train/**\", \"val/**\"]\n\
          # exclude = [\"**/*.tmp\"]\n\
+         # The most bytes of it that this server keeps, copies of what others keep included;\n\
+         # without it, as many as there is room for.\n\
+         # quota = \"500GiB\"\n\
+         # Its bytes stay when other datasets need room; bound it with a quota.\n\
+         # pin = true\n\
+         # From -100 to 100: the bytes of a dataset with a lower one are evicted first.\n\
+         # priority = 0\n\
          # In place of url, several sources, each below the directory of its name:\n\
          # [[dataset.source]]\n\
          # name = \"train\"\n\

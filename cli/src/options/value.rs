@@ -180,6 +180,12 @@ pub struct DatasetEntry {
     pub include: Vec<String>,
     /// Globs of what is hidden.
     pub exclude: Vec<String>,
+    /// The most bytes of it that this server keeps.
+    pub quota: Option<Size>,
+    /// Whether its bytes stay when others need room.
+    pub pin: bool,
+    /// Of two datasets, the bytes of the one with the lower priority are evicted first.
+    pub priority: i8,
 }
 
 /// A cache server of this machine, by the path of its socket.

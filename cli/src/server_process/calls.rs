@@ -10,8 +10,9 @@ use forebay_cache_server::warmup::Job;
 use forebay_proto::cache::v1::cache_control_server::{CacheControl, CacheControlServer};
 use forebay_proto::cache::v1::cache_member_server::CacheMemberServer;
 use forebay_proto::cache::v1::{
-    CancelWarmupRequest, FailedFile, ListWarmupsRequest, ListWarmupsResponse, MemberShare,
-    StartWarmupRequest, Warmup, WarmupProgress, WatchWarmupRequest,
+    CancelWarmupRequest, ClusterStatusRequest, ClusterStatusResponse, FailedFile,
+    ListWarmupsRequest, ListWarmupsResponse, MemberShare, StartWarmupRequest, Warmup,
+    WarmupProgress, WatchWarmupRequest,
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::task::JoinHandle;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use super::status::StatusService;
 use super::warmups::WarmupService;
 use crate::control_server::answer;
 
@@ -36,13 +38,13 @@ pub(super) struct Controls {
 impl Controls {
     /// Serves those who come in `from_here` and `from_members`.
     pub(super) fn serve(
-        warmups: &Arc<WarmupService>,
+        calls: Calls,
         from_here: ControlStreams,
         from_members: ControlStreams,
         member: Option<CacheMemberServer<MemberService>>,
     ) -> Self {
         let stop = CancellationToken::new();
-        let control = CacheControlServer::new(Calls(Arc::clone(warmups)));
+        let control = CacheControlServer::new(calls);
         // A client of this machine never names a source: what members ask of each other
         // is nothing for it.
         let here = Server::builder().add_service(control.clone());
@@ -73,15 +75,28 @@ impl Controls {
     }
 }
 
+/// What control calls are about.
 #[derive(Clone, Debug)]
-struct Calls(Arc<WarmupService>);
+pub(super) struct Calls {
+    warmups: Arc<WarmupService>,
+    status: Arc<StatusService>,
+}
+
+impl Calls {
+    pub(super) fn new(warmups: &Arc<WarmupService>, status: StatusService) -> Self {
+        Self {
+            warmups: Arc::clone(warmups),
+            status: Arc::new(status),
+        }
+    }
+}
 
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl CacheControl for Calls {
     async fn start_warmup(&self, request: Request<StartWarmupRequest>) -> Answer<Warmup> {
-        let job = self.0.start(request.into_inner()).await;
+        let job = self.warmups.start(request.into_inner()).await;
         answer(job.map(|job| told(&job)))
     }
 
@@ -91,7 +106,7 @@ impl CacheControl for Calls {
         &self,
         request: Request<WatchWarmupRequest>,
     ) -> Answer<Self::WatchWarmupStream> {
-        let job = self.0.job(&request.into_inner().name);
+        let job = self.warmups.job(&request.into_inner().name);
         answer(job.map(|job| {
             let tick = tokio::time::interval(TELL_EVERY);
             let next = |(job, mut tick, ended): (Arc<Job>, tokio::time::Interval, bool)| async move {
@@ -108,13 +123,20 @@ impl CacheControl for Calls {
     }
 
     async fn cancel_warmup(&self, request: Request<CancelWarmupRequest>) -> Answer<Warmup> {
-        let job = self.0.cancel(&request.into_inner().name).await;
+        let job = self.warmups.cancel(&request.into_inner().name).await;
         answer(job.map(|job| told(&job)))
     }
 
     async fn list_warmups(&self, _: Request<ListWarmupsRequest>) -> Answer<ListWarmupsResponse> {
-        let warmups = self.0.list().iter().map(|job| told(job)).collect();
+        let warmups = self.warmups.list().iter().map(|job| told(job)).collect();
         answer(Ok(ListWarmupsResponse { warmups }))
+    }
+
+    async fn cluster_status(
+        &self,
+        _: Request<ClusterStatusRequest>,
+    ) -> Answer<ClusterStatusResponse> {
+        answer(Ok(self.status.cluster().await))
     }
 }
 

@@ -91,6 +91,15 @@ impl Configured {
         datasets.flat_map(|dataset| dataset.sources.origins())
     }
 
+    /// Tells `node` which origins' objects belong to which dataset.
+    pub(super) fn assign(&self, node: &NodeCache) {
+        for (name, dataset) in &self.datasets {
+            for origin in dataset.sources.origins() {
+                node.assign(origin.identity(), name);
+            }
+        }
+    }
+
     /// Serves the datasets from the cache of `node`, which lies in `dirs`.
     pub(super) fn over(
         self,
@@ -178,9 +187,12 @@ fn told(failure: &Failure) -> CacheError {
         Exit::Usage => ErrorKind::NotFound,
         Exit::Source => ErrorKind::Unavailable,
         Exit::CacheDir => ErrorKind::NoSpace,
-        Exit::Ok | Exit::Failed | Exit::Mount | Exit::NotMounted | Exit::Incomplete => {
-            ErrorKind::Internal
-        }
+        Exit::Ok
+        | Exit::Failed
+        | Exit::Mount
+        | Exit::NotMounted
+        | Exit::Incomplete
+        | Exit::Degraded => ErrorKind::Internal,
     };
     CacheError::new(kind, failure.to_string())
 }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::harness::{Outcome, Place, finish, until};
 use crate::server::{Server, addresses, command, metrics};
 
+mod status;
+
 const MIB: u64 = 1 << 20;
 /// Many small files, and a large one that lies on several members.
 const SMALL: (u64, u64) = (40, 100 << 10);
@@ -22,11 +24,18 @@ struct Site {
     places: Vec<Place>,
     servers: Vec<Option<Server>>,
     addresses: Vec<String>,
+    /// More keys of the dataset.
+    terms: &'static str,
 }
 
 impl Site {
     /// `count` servers over a bucket of small files and a large one of `large` bytes.
     fn new(count: usize, large: u64) -> Self {
+        Self::on_terms(count, large, "")
+    }
+
+    /// The same, with a dataset of which the configuration says `terms`, too.
+    fn on_terms(count: usize, large: u64, terms: &'static str) -> Self {
         let s3 = LoopbackS3::builder().start().unwrap();
         s3.create_bucket("data");
         for n in 0..SMALL.0 {
@@ -39,6 +48,7 @@ impl Site {
             places: (0..count).map(|_| Place::new()).collect(),
             servers: Vec::new(),
             addresses: addresses(count),
+            terms,
         };
         for n in 0..count {
             let server = site.start(n);
@@ -57,10 +67,11 @@ impl Site {
         let config = format!(
             "peer-listen = {:?}\npeer = [{}]\npeer-insecure = true\n\
              [[dataset]]\nname = \"d\"\nurl = \"s3://data\"\nendpoint = {:?}\npath-style = true\n\
-             anonymous = true\n",
+             anonymous = true\n{}\n",
             self.addresses[n],
             peers.join(", "),
             self.s3.endpoint(),
+            self.terms,
         );
         Server::start(&self.places[n], &config)
     }

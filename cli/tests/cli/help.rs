@@ -32,7 +32,7 @@ fn every_command_has_help_with_an_example() {
 fn the_help_lists_the_exit_codes() {
     let help = Place::new().run(&["--help"]);
     help.is_ok();
-    for code in 0..=7 {
+    for code in 0..=8 {
         assert!(help.out.contains(&format!("\n  {code}  ")), "{}", help.out);
     }
 }

@@ -40,6 +40,11 @@ impl Server {
         Self { child }
     }
 
+    /// Sends a signal that it outlives.
+    pub(crate) fn send(&self, signal: Signal) {
+        kill(self.child.id().try_into().unwrap(), signal);
+    }
+
     pub(crate) fn signal(mut self, signal: Signal) {
         kill(self.child.id().try_into().unwrap(), signal);
         wait(&mut self.child);

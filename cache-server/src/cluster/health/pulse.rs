@@ -19,6 +19,17 @@ pub(in crate::cluster) enum Health {
     Dead,
 }
 
+impl Health {
+    /// As a status shows it.
+    pub(in crate::cluster) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "live",
+            Self::Draining => "leaving",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// One member's heartbeat, as another one hears it. Times are since any beginning, the
 /// same for all calls.
 #[derive(Clone, Copy, Debug)]

@@ -59,6 +59,11 @@ impl Roll {
         self.others.keys().map(String::as_str)
     }
 
+    /// All that are listed but this one, by name, and how they are.
+    pub(in crate::cluster) fn listed(&self) -> impl Iterator<Item = (&MemberInfo, Health)> {
+        self.others.values().map(|(info, health)| (info, *health))
+    }
+
     /// Those that are asked for bytes: this one first, the others by name. What is under
     /// way to one that drains goes on; it is asked for nothing new.
     pub(in crate::cluster) fn live(&self) -> impl Iterator<Item = &MemberInfo> {

@@ -7,7 +7,8 @@ use forebay_core::ETag;
 use forebay_core::cache::CacheError;
 use forebay_proto::cache::v1::cache_member_server::{CacheMember, CacheMemberServer};
 use forebay_proto::cache::v1::{
-    self as wire, BringRequest, BringResponse, FailedPiece, SettleRequest, SettleResponse,
+    self as wire, BringRequest, BringResponse, FailedPiece, MemberReport, ReportRequest,
+    SettleRequest, SettleResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -88,5 +89,9 @@ impl CacheMember for MemberService {
         let settled = self.0.node.make_durable().await;
         settled.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(SettleResponse {}))
+    }
+
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<MemberReport>, Status> {
+        Ok(Response::new(self.0.node.report()))
     }
 }
