@@ -29,8 +29,8 @@ const LOOKS: usize = 4;
 
 /// Objects that are evicted alike.
 pub(super) struct Shelf {
-    /// The dataset; `None` for all that have no terms.
-    share: Option<ShareId>,
+    /// The dataset; nobody for all that have no terms.
+    share: ShareId,
     is_copy: bool,
     policy: Mutex<Box<dyn Policy>>,
     /// The policy found nothing to evict, and no lease has ended since.
@@ -47,7 +47,7 @@ impl fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    fn new(share: Option<ShareId>, is_copy: bool, kind: PolicyKind) -> Self {
+    fn new(share: ShareId, is_copy: bool, kind: PolicyKind) -> Self {
         Self {
             share,
             is_copy,
@@ -97,6 +97,22 @@ impl Shelf {
         None
     }
 
+    /// Where it stands in the line of those that give room for bytes of `share`, the first
+    /// one lowest; `None` if it gives nothing.
+    fn rank(&self, shares: &Shares, share: ShareId) -> Option<impl Ord + Copy + use<>> {
+        let (bytes, terms) = (self.bytes(), shares.terms(self.share));
+        let is_over = shares.bytes(self.share).is_exceeded();
+        let is_spared = terms.pin && !is_over;
+        let gives = bytes > 0 && (!is_spared || self.share == share);
+        gives.then_some((
+            !is_over,
+            is_spared,
+            terms.priority,
+            !self.is_copy,
+            Reverse(bytes),
+        ))
+    }
+
     fn bytes(&self) -> u64 {
         self.policy().resident_bytes()
     }
@@ -114,11 +130,11 @@ pub(super) struct Shelves {
 impl Shelves {
     pub(super) fn new(shares: &Shares, kind: PolicyKind) -> Self {
         let pair = |share| [false, true].map(|is_copy| Shelf::new(share, is_copy, kind));
-        let mut all = Vec::from(pair(None));
+        let mut all = Vec::from(pair(ShareId::NOBODY));
         let pairs = shares.ids().map(|id| match shares.terms(id).is_special() {
             false => 0,
             true => {
-                all.extend(pair(Some(id)));
+                all.extend(pair(id));
                 all.len() - 2
             }
         });
@@ -141,20 +157,8 @@ impl Shelves {
     /// Those that may give room for bytes of `share`, in their order.
     pub(super) fn for_room(&self, shares: &Shares, share: ShareId) -> Vec<&Shelf> {
         let ranked = self.all.iter().filter_map(|shelf| {
-            let bytes = shelf.bytes();
-            let terms = shares.terms(shelf.share.unwrap_or_default());
-            let of = shelf.share.map(|id| (id, shares.bytes(id).is_exceeded()));
-            let (is_own, is_over) = of.map_or((false, false), |(id, over)| (id == share, over));
-            let gives = bytes > 0 && (is_over || is_own || !terms.pin);
-            let spared = terms.pin && !is_over;
-            let rank = (
-                !is_over,
-                spared,
-                terms.priority,
-                !shelf.is_copy,
-                Reverse(bytes),
-            );
-            gives.then_some((rank, shelf))
+            let rank = shelf.rank(shares, share)?;
+            Some((rank, shelf))
         });
         let mut ranked: Vec<_> = ranked.collect();
         ranked.sort_by_key(|(rank, _)| *rank);
@@ -200,7 +204,10 @@ mod tests {
         }
         let share = shares.find(needs).unwrap_or_default();
         let order = shelves.for_room(&shares, share).into_iter().map(|shelf| {
-            let name = shelf.share.map_or("-", |id| &shares.terms(id).name);
+            let name = match shelf.share {
+                ShareId::NOBODY => "-",
+                share => shares.terms(share).name.as_str(),
+            };
             format!("{name}{}", if shelf.is_copy { "+" } else { "" })
         });
         order.collect()

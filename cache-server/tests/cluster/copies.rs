@@ -27,6 +27,16 @@ async fn what_a_node_keeps_is_there_and_the_rest_are_copies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_large_object_each_node_keeps_its_segments() {
+    // Three segments, the last one shorter.
+    let site = Site::new(1, 140 * MIB);
+    let nodes = site.nodes(2).await;
+    read_at_once(&site, &nodes).await;
+    assert_eq!(site.origin_bytes(), site.bytes());
+    assert_eq!(copies(&nodes).iter().sum::<u64>(), site.bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copies_are_evicted_before_what_the_node_keeps() {
     let mut site = Site::new(64, MIB);
     // Not enough for all, and for some more than half.
