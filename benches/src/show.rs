@@ -9,6 +9,8 @@ use crate::report::Report;
 use crate::{machine, panic_words};
 
 pub mod csi;
+pub mod distributed;
+mod faults;
 pub mod local_speed;
 pub mod read_path;
 pub mod survive;

@@ -178,6 +178,25 @@ impl Dataset {
         }
     }
 
+    /// These files.
+    pub fn of(files: Vec<File>) -> Self {
+        Self { files }
+    }
+
+    /// The same files in the directory `dir`.
+    pub fn below(mut self, dir: &str) -> Self {
+        for file in &mut self.files {
+            file.path = format!("{dir}/{}", file.path);
+        }
+        self
+    }
+
+    /// These files and those of `other`, which have other paths.
+    pub fn with(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self
+    }
+
     /// Its table of contents.
     pub fn files(&self) -> &[File] {
         &self.files

@@ -45,12 +45,19 @@ impl Network {
     /// # Panics
     /// Without root, and if something of it cannot be made.
     pub fn new(test: &str, nodes: u8, need: u64) -> Self {
+        Self::within(Scratch::new(test, need), nodes)
+    }
+
+    /// The same with a directory that is there.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn within(scratch: Scratch, nodes: u8) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "this makes network namespaces and needs root: run it as root"
         );
         assert!(nodes <= MOST_NODES, "{nodes} are more than {MOST_NODES}");
-        let scratch = Scratch::new(test, need);
         let slot = Slot::claim(scratch.path());
         let mut network = Self {
             namespaces: Vec::new(),

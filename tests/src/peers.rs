@@ -10,6 +10,7 @@ use crate::bucket::Bucket;
 use crate::dataset::Dataset;
 use crate::endpoint::Endpoint;
 use crate::netns::Network;
+use crate::scratch::Scratch;
 
 mod authority;
 mod node;
@@ -40,6 +41,8 @@ pub struct ClusterShape {
     pub cache: u64,
     /// How they trust each other.
     pub trust: Trust,
+    /// Whether the caches are in memory, as a faster disk than this machine's would be.
+    pub in_memory: bool,
 }
 
 impl ClusterShape {
@@ -51,6 +54,7 @@ impl ClusterShape {
             guests: 0,
             cache,
             trust: Trust::Certificates,
+            in_memory: false,
         }
     }
 }
@@ -76,7 +80,11 @@ impl PeerCluster {
     /// Without root, and if something does not start.
     pub fn start(test: &str, shape: &ClusterShape, dataset: &Dataset) -> Self {
         let need = shape.cache * u64::from(shape.nodes);
-        let network = Network::new(test, shape.nodes, need);
+        let scratch = match shape.in_memory {
+            true => Scratch::in_memory(test, need),
+            false => Scratch::new(test, need),
+        };
+        let network = Network::within(scratch, shape.nodes);
         let (origin, endpoint) = Endpoint::at(network.host().into());
         origin.create_bucket(Bucket::NAME);
         dataset.put_to(&origin, Bucket::NAME, "");

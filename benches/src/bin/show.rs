@@ -20,13 +20,16 @@ struct Args {
     /// local-speed: leave other programs out, and the lines that compare with them.
     #[arg(long)]
     without_peers: bool,
-    /// local-speed: rounds of each comparison.
+    /// local-speed, distributed: rounds of each comparison.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// local-speed, survive: a few MiB and a few blows, not what the promises are made for,
-    /// to see that everything runs.
+    /// local-speed, survive, distributed: a few MiB and a few blows, not what the promises
+    /// are made for, to see that everything runs.
     #[arg(long)]
     tiny: bool,
+    /// local-speed, distributed: less data than the promises are made for.
+    #[arg(long, conflicts_with = "tiny")]
+    medium: bool,
     /// local-speed: write the lines into benches/README.md, too.
     #[arg(long)]
     write: bool,
@@ -38,6 +41,7 @@ enum List {
     LocalSpeed,
     Survive,
     Csi,
+    Distributed,
 }
 
 fn main() -> Result<ExitCode> {
@@ -47,10 +51,15 @@ fn main() -> Result<ExitCode> {
         List::LocalSpeed => show::local_speed::ITEMS,
         List::Survive => show::survive::ITEMS,
         List::Csi => show::csi::ITEMS,
+        List::Distributed => show::distributed::ITEMS,
     };
     let options = Options {
         peers: !args.without_peers,
-        scale: if args.tiny { Scale::TINY } else { Scale::FULL },
+        scale: match (args.tiny, args.medium) {
+            (true, _) => Scale::TINY,
+            (_, true) => Scale::MEDIUM,
+            _ => Scale::FULL,
+        },
         rounds: args.rounds as usize,
     };
     let report = show::run(items, &args.only, &options);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -199,6 +199,19 @@ impl Node {
         );
     }
 
+    /// The same of a server that has just begun, once it answers.
+    ///
+    /// # Panics
+    /// If it does not, with its log.
+    pub fn first_metric(&self, name: &str) -> f64 {
+        let mut value = None;
+        wait_until(READY, || {
+            value = self.metric(name);
+            value.is_some()
+        });
+        value.unwrap_or_else(|| panic!("{} has no {name}\n{}", self.address(), self.log()))
+    }
+
     /// The value of a metric of the server without labels; `None` if it does not answer.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let page = self.metrics()?;
@@ -214,6 +227,33 @@ impl Node {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+
+    /// Has the servers of the cluster bring the dataset, asked at this one, with these
+    /// further arguments of `forebay warmup`; how that ended, as it says in JSON.
+    ///
+    /// # Panics
+    /// If it says nothing.
+    pub fn warm_up(&self, args: &[&str]) -> serde_json::Value {
+        let server = format!("unix:{}", self.socket().display());
+        let done = Command::new(binary())
+            .args([
+                "warmup",
+                "--server",
+                &server,
+                PeerCluster::DATASET,
+                "--json",
+            ])
+            .args(args)
+            .env("FOREBAY_RUN_DIR", self.dir.join("run"))
+            .output();
+        let done = done.expect("the binary was found");
+        let said = String::from_utf8_lossy(&done.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        let last = serde_json::from_str(last).ok();
+        let mut last: serde_json::Value =
+            last.unwrap_or_else(|| panic!("forebay warmup: {done:?}\n{}", self.log()));
+        last["summary"].take()
     }
 
     /// A mount of the dataset through this node's server, in the directory `name` of the

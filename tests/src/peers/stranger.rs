@@ -34,6 +34,19 @@ pub enum Shows<'a> {
     Certificate(&'a Authority),
 }
 
+/// In which protocol it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// That of the bytes.
+    Data,
+    /// That of control calls.
+    Control,
+}
+
+/// How a client of control calls begins: the preface of HTTP/2 and an empty frame of
+/// settings (RFC 9113, 3.4 and 6.5), which every server answers with its own.
+const CONTROL: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// Asks a server for a file of the dataset in the words of a member.
 #[derive(Clone, Debug)]
 pub struct Stranger {
@@ -74,11 +87,24 @@ impl Stranger {
     /// # Panics
     /// If nobody listens.
     pub fn ask(&self, trusted: &Authority, shows: Shows<'_>) -> Vec<u8> {
+        self.ask_in(Words::Data, trusted, shows)
+    }
+
+    /// The same in the words of either protocol; those of control ask for nothing but how
+    /// the server wants to be spoken to.
+    ///
+    /// # Panics
+    /// As [`ask`](Self::ask).
+    pub fn ask_in(&self, words: Words, trusted: &Authority, shows: Shows<'_>) -> Vec<u8> {
+        let words = match words {
+            Words::Data => &self.words[..],
+            Words::Control => CONTROL,
+        };
         let stream = self.connect();
         match shows {
-            Shows::Plain => self.answer(stream),
+            Shows::Plain => answer(stream, words),
             Shows::Nothing | Shows::Certificate(_) => {
-                self.answer(StreamOwned::new(connection(trusted, shows), stream))
+                answer(StreamOwned::new(connection(trusted, shows), stream), words)
             }
         }
     }
@@ -104,17 +130,17 @@ impl Stranger {
         limited.expect("a time that is not zero");
         stream
     }
+}
 
-    /// Says its words and listens until the other side has nothing more to say.
-    fn answer(&self, mut stream: impl Read + Write) -> Vec<u8> {
-        let mut answer = Vec::new();
-        let said = stream.write_all(&self.words);
-        if said.and_then(|()| stream.flush()).is_ok() {
-            // It ends with an error or by itself; what came before counts.
-            let _ = stream.read_to_end(&mut answer);
-        }
-        answer
+/// Says `words` and listens until the other side has nothing more to say.
+fn answer(mut stream: impl Read + Write, words: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let said = stream.write_all(words);
+    if said.and_then(|()| stream.flush()).is_ok() {
+        // It ends with an error or by itself; what came before counts.
+        let _ = stream.read_to_end(&mut answer);
     }
+    answer
 }
 
 fn connection(trusted: &Authority, shows: Shows<'_>) -> ClientConnection {

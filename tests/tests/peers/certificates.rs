@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use forebay_tests::peers::stranger::{
-    Shows, Stranger, connects, listening_ports, listening_sockets,
+    Shows, Stranger, Words, connects, listening_ports, listening_sockets,
 };
 use forebay_tests::{Authority, ClusterShape, File, Node, PeerCluster, wait_until};
 
@@ -73,13 +73,18 @@ fn every_port_and_socket_of_a_server_is_closed_to_strangers() {
     let ours = cluster.authority();
     let of_member = stranger.ask(ours, Shows::Certificate(ours));
     assert!(of_member.len() as u64 > file.size, "a member is answered");
+    let settings = stranger.ask_in(Words::Control, ours, Shows::Certificate(ours));
+    assert!(settings.len() > 7, "a member is answered: {settings:?}");
     let theirs = Authority::new();
-    for shows in [Shows::Nothing, Shows::Certificate(&theirs)] {
-        assert!(stranger.ask(ours, shows).is_empty(), "{shows:?}");
+    for words in [Words::Data, Words::Control] {
+        for shows in [Shows::Nothing, Shows::Certificate(&theirs)] {
+            let answer = stranger.ask_in(words, ours, shows);
+            assert!(answer.is_empty(), "{words:?}, {shows:?}");
+        }
+        // An alert of seven bytes says that this was no TLS.
+        let alert = stranger.ask_in(words, ours, Shows::Plain);
+        assert!(alert.len() <= 7, "{words:?}: {alert:?}");
     }
-    // An alert of seven bytes says that this was no TLS.
-    let alert = stranger.ask(ours, Shows::Plain);
-    assert!(alert.len() <= 7, "{alert:?}");
 
     let sockets = [node.socket(), node.metrics_socket()];
     assert_eq!(listening_sockets(pid, node.dir()), sockets.len());

@@ -11,7 +11,7 @@ use super::siege;
 use crate::data::Scale;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::show::Options;
+use crate::show::{Options, faults};
 
 /// Longer than the origin is gone.
 const ORIGIN_TIMEOUT: &str = "90s";
@@ -29,7 +29,7 @@ const UNCACHED: [Kind; 4] = [Kind::Sequential, Kind::Random, Kind::Direct, Kind:
 const UNAFFECTED: f64 = 0.8;
 /// No reader of cached bytes waits so long.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// Between two tries to reach the origin lie 2 s at most.
+/// Between two tries to reach the origin lies 1 s at most.
 const NOTICED: Duration = Duration::from_secs(5);
 
 pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
@@ -56,7 +56,7 @@ pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
     let waited = waiting.stop();
 
     let item = "origin gone: cached reads";
-    siege::tell_faults(report, item, CACHED.len(), &[&meanwhile]);
+    faults::tell(report, item, CACHED.len(), &[&meanwhile]);
     let longest = longest(&meanwhile);
     let figure = format_args!("{:.3} s", longest.as_secs_f64()).to_string();
     let longest_item = format!("{item}, longest wait");
@@ -71,7 +71,7 @@ pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
     );
 
     let item = format!("origin gone for {} s: other reads", gone.as_secs());
-    siege::tell_faults(report, &item, UNCACHED.len(), &[&waited]);
+    faults::tell(report, &item, UNCACHED.len(), &[&waited]);
     tell_waits(report, &item, &waited, gone, back);
     mount.unmount();
     Ok(())

@@ -6,6 +6,7 @@ use forebay_tests::{Bucket, Dataset, Kind, Mount, MountCommand, Seen, Shape, Siz
 
 use crate::report::Report;
 use crate::sample::Sample;
+use crate::show::faults;
 
 /// Room for the cache of [`dataset`] and what is copied beside it.
 const ROOM: u64 = 4 << 30;
@@ -48,7 +49,7 @@ pub(super) fn progress(item: &str, done: usize, of: usize) {
 /// Adds to the report what readers have seen of several sieges.
 pub(super) fn tell(report: &mut Report, item: &str, mount: &Mount, survived: &[Survived]) {
     let seen: Vec<&Seen> = survived.iter().map(|one| &one.seen).collect();
-    tell_faults(report, item, Kind::EIGHT.len(), &seen);
+    faults::tell(report, item, Kind::EIGHT.len(), &seen);
     let pauses = survived.iter().flat_map(|one| &one.pauses);
     let pauses = Sample::new(pauses.map(Duration::as_secs_f64));
     let figure = format!(
@@ -63,24 +64,6 @@ pub(super) fn tell(report: &mut Report, item: &str, mount: &Mount, survived: &[S
     report.line(met, &longest, figure, "p99 < 1 s");
     if !met {
         tell_log(mount);
-    }
-}
-
-/// Adds to the report how many errors and wrong bytes readers have seen.
-pub(super) fn tell_faults(report: &mut Report, item: &str, readers: usize, seen: &[&Seen]) {
-    let faults: Vec<_> = seen.iter().flat_map(|one| &one.faults).collect();
-    let operations: u64 = seen.iter().map(|one| one.operations).sum();
-    let bytes: u64 = seen.iter().map(|one| one.bytes).sum();
-    let figure = format!(
-        "{} in {operations} operations, {} MiB compared",
-        faults.len(),
-        bytes >> 20
-    );
-    let met = faults.is_empty() && operations > 0 && bytes > 0;
-    let errors = format!("{item}: errors and wrong bytes of {readers} readers");
-    report.line(met, &errors, figure, "0");
-    for fault in faults.iter().take(5) {
-        println!("       {fault}");
     }
 }
 
