@@ -339,17 +339,12 @@ impl Store {
         if !object.unpin() {
             return;
         }
-        let tier = self.shared.tier_of(object);
-        // At once: a writer that finds no room asks whether a lease has ended.
-        if let Some(tier) = tier {
-            tier.unpinned();
-        }
-        object.close_unpinned();
-        // An object that was opened and never filled leaves nothing behind.
-        if self.shared.index.take_empty(object)
-            && let Some(tier) = tier
-        {
-            tier.remove_empty(object);
+        match self.shared.tier_of(object) {
+            Some(tier) => tier.released(object),
+            None => {
+                object.close_unpinned();
+                self.shared.index.take_empty(object);
+            }
         }
     }
 }

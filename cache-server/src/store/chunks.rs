@@ -24,7 +24,6 @@ use super::pages::Pages;
 mod copies;
 
 use copies::Segments;
-pub(super) use copies::bytes_of;
 
 /// What is known of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +86,13 @@ pub(super) struct Piece {
     pub(super) index: u64,
     pub(super) pages: Pages,
     pub(super) crc: u32,
+}
+
+impl Piece {
+    /// Its length, in an object of `size` bytes.
+    pub(super) fn len(&self, size: u64) -> u64 {
+        self.pages.range(self.index, size).len()
+    }
 }
 
 #[derive(Debug)]

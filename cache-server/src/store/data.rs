@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use forebay_core::chunk::PAGE_SIZE;
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// The most pieces that one call takes (`IOV_MAX` of Linux).
@@ -71,12 +71,6 @@ pub(super) fn write_all(file: &File, pieces: &[Bytes], mut offset: u64) -> io::R
         }
     }
     Ok(())
-}
-
-/// Gives the room of `len` bytes from `offset` on back; they read as zeros afterwards.
-pub(super) fn punch(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    Ok(fallocate(file, flags, offset, len)?)
 }
 
 /// Reads exactly `len` bytes from `offset` on.

@@ -28,6 +28,7 @@ use super::stats::{Counters, Damage, add, sub};
 use crate::eviction::PolicyKind;
 use packs::Packs;
 
+mod carry;
 mod check;
 mod fill;
 mod flush;
@@ -35,7 +36,6 @@ mod packs;
 mod reclaim;
 mod recover;
 mod scrub;
-mod shave;
 
 pub(super) use fill::{NewBytes, Refusal};
 
@@ -125,17 +125,16 @@ impl Tier {
         }
     }
 
-    /// Says that a lease has ended, so that eviction may find something again.
-    pub(super) fn unpinned(&self) {
+    /// The last lease on an object has ended.
+    pub(super) fn released(&self, object: &Arc<Object>) {
+        // At once: a writer that finds no room asks whether a lease has ended.
         self.shelves.unpinned();
-    }
-
-    /// Removes the file of an object that has no chunk and no lease, and that the index
-    /// has given up.
-    pub(super) fn remove_empty(&self, object: &Arc<Object>) {
-        // The policy keeps its entry until its turn comes: by now the entry may be that
-        // of a successor.
-        self.remove(object);
+        object.close_unpinned();
+        // An object that was opened and never filled leaves nothing behind. The policy
+        // keeps its entry until its turn comes: by now it may be that of a successor.
+        if self.index.take_empty(object) {
+            self.remove(object);
+        }
     }
 
     /// Gives the directory back. What is written later is not recorded.

@@ -3,14 +3,13 @@
 //! It is noted with each piece that is written, and revised when members of the cluster
 //! have come or gone. An object of one chunk has no place for it here.
 
-use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use forebay_core::chunk::{CHUNK_SIZE, PAGE_SIZE};
 use forebay_core::placement::SEGMENT_SIZE;
 
-use super::{ChunkMap, Many, PER_WORD, Table};
+use super::{ChunkMap, Many, PER_WORD, Piece, Table};
 
 /// Chunks of a segment.
 const CHUNKS: u64 = SEGMENT_SIZE / CHUNK_SIZE;
@@ -114,22 +113,10 @@ impl ChunkMap {
         Some(bytes.min(self.held_bytes()))
     }
 
-    /// The chunks of the segments that are copies.
-    pub(in crate::store) fn copied_chunks(&self) -> Vec<Range<u64>> {
-        let Table::Many(many) = &self.table else {
-            return Vec::new();
-        };
-        let copied = many.get().into_iter().flat_map(|many| many.copies.iter());
-        let count = self.count();
-        copied
-            .map(|segment| segment * CHUNKS..((segment + 1) * CHUNKS).min(count))
-            .collect()
-    }
-
-    /// Whether anything is here that is no copy.
-    pub(in crate::store) fn keeps_some(&self) -> bool {
-        let is_kept = |index| self.is_copied(index) == Some(false);
-        self.held().any(|piece| is_kept(piece.index))
+    /// What is here and no copy.
+    pub(in crate::store) fn kept(&self) -> Vec<Piece> {
+        let is_kept = |piece: &Piece| self.is_copied(piece.index) == Some(false);
+        self.held().filter(is_kept).collect()
     }
 }
 
@@ -157,18 +144,10 @@ impl Many {
     }
 }
 
-/// The bytes of a segment's chunks, up to where the segment ends even if the object ends
-/// before.
-pub(in crate::store) fn bytes_of(chunks: &Range<u64>) -> (u64, u64) {
-    let start = chunks.start * CHUNK_SIZE;
-    let end = chunks.end * CHUNK_SIZE;
-    (start, end - start)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::chunks::{ChunkState, Piece};
+    use crate::store::chunks::ChunkState;
     use crate::store::pages::Pages;
 
     /// An object of two and a half segments.
@@ -185,6 +164,10 @@ mod tests {
         map.enter(piece, ChunkState::Present).unwrap();
     }
 
+    fn kept(map: &ChunkMap) -> Vec<u64> {
+        map.kept().iter().map(|piece| piece.index).collect()
+    }
+
     #[test]
     fn copies_are_counted_by_the_segments_that_they_are_in() {
         let map = map();
@@ -192,15 +175,13 @@ mod tests {
         for index in [0, 1, CHUNKS, 2 * CHUNKS + 3] {
             enter(&map, index);
         }
-        assert_eq!((map.copied_bytes(), map.keeps_some()), (Some(0), true));
+        assert_eq!((map.copied_bytes(), kept(&map).len()), (Some(0), 4));
         assert_eq!(map.mark(0, true), Some(true));
         assert_eq!(map.mark(2 * CHUNKS + 3, true), Some(true));
         assert_eq!(map.copied_bytes(), Some(3 * CHUNK_SIZE));
-        let copied = map.copied_chunks();
-        assert_eq!(copied, [0..CHUNKS, 2 * CHUNKS..2 * CHUNKS + CHUNKS / 2]);
-        assert!(map.keeps_some());
+        assert_eq!(kept(&map), [CHUNKS]);
         assert_eq!(map.mark(CHUNKS, true), Some(true));
-        assert!(!map.keeps_some());
+        assert!(kept(&map).is_empty());
     }
 
     #[test]
@@ -208,9 +189,8 @@ mod tests {
         let map = map();
         enter(&map, CHUNKS + 5);
         assert_eq!(map.revise(&|_| false), Some(true));
-        assert_eq!(map.copied_chunks(), [CHUNKS..2 * CHUNKS]);
-        let kept = |offset| offset == SEGMENT_SIZE;
-        assert_eq!(map.revise(&kept), Some(false));
+        assert!(kept(&map).is_empty());
+        assert_eq!(map.revise(&|offset| offset == SEGMENT_SIZE), Some(false));
         assert_eq!(map.copied_bytes(), Some(0));
     }
 

@@ -79,7 +79,7 @@ impl Tier {
         written.map_err(|trouble| self.refuse(object, &trouble))
     }
 
-    fn write_data<'a>(
+    pub(super) fn write_data<'a>(
         &self,
         object: &'a Arc<Object>,
         new: &NewBytes<'_>,
@@ -107,7 +107,7 @@ impl Tier {
     }
 
     /// Declares bytes present that are in `file`.
-    fn enter(
+    pub(super) fn enter(
         &self,
         object: &Arc<Object>,
         class: Class,

@@ -158,7 +158,7 @@ impl Tier {
             return Some(0);
         };
         if shelf.is_of_copies()
-            && let Some(bytes) = self.shave(&object)
+            && let Some(bytes) = self.carry_over(&object)
         {
             return Some(bytes);
         }
