@@ -104,7 +104,7 @@ fn the_kubelet_knows_how_large_a_volume_is() {
     let summary = fixture.cluster.kubectl(&["get", "--raw", &path]);
     let (bytes, inodes) = of_claim(&summary, "stats").unwrap();
     // Some 60 files of up to 4 MiB, in directories.
-    assert!((60 << 10..512 << 20).contains(&bytes), "{bytes}");
+    assert!((1..512 << 20).contains(&bytes), "{bytes}");
     assert!((60..200).contains(&inodes), "{inodes}");
     fixture.assert_nothing_left();
 }
