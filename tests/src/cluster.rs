@@ -4,7 +4,7 @@ mod cache_servers;
 mod fixture;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -212,7 +212,18 @@ impl Cluster {
             !now.is_empty() && !now.contains(pod)
         });
         assert!(replaced, "{pod} was not replaced");
-        self.wait_rollout(app);
+        // Not the roll-out, which a DaemonSet that is replaced by hand does not have.
+        let label = format!("app={app}");
+        self.kubectl(&[
+            "-n",
+            "forebay-system",
+            "wait",
+            "pods",
+            "-l",
+            &label,
+            "--for=condition=Ready",
+            "--timeout=120s",
+        ]);
     }
 
     /// The name of the Forebay pod of that app on a node.
@@ -239,12 +250,25 @@ impl Cluster {
     /// # Panics
     /// If the node does not run.
     pub fn mounts(&self, node: &str) -> Vec<String> {
+        let table = self.process_of(node).join("mountinfo");
+        let table = std::fs::read_to_string(table).expect("the node runs");
+        table.lines().map(str::to_owned).collect()
+    }
+
+    /// The files of a node as its own processes see them.
+    ///
+    /// # Panics
+    /// If the node does not run.
+    pub fn inside(&self, node: &str) -> PathBuf {
+        self.process_of(node).join("root")
+    }
+
+    /// What the kernel tells of the process that keeps a node's mounts.
+    fn process_of(&self, node: &str) -> PathBuf {
         let record = self.dir.join("pids").join(format!("{node}-mounts"));
         let record = std::fs::read_to_string(record).expect("the node has a record");
         let pid = record.split(' ').next().unwrap_or_default();
-        let table =
-            std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("the node runs");
-        table.lines().map(str::to_owned).collect()
+        Path::new("/proc").join(pid)
     }
 
     /// Places at which a node shows a dataset.

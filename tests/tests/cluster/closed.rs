@@ -52,7 +52,7 @@ fn every_socket_on_the_node_is_its_owners_only() {
     let fixture = Fixture::new("sockets");
     fixture.pod("sockets", "sleep 600", "");
     fixture.cluster.wait_phase("sockets", "Running");
-    let root = fixture.cluster.node_root(NODE);
+    let root = fixture.cluster.inside(NODE);
     let mut found = Vec::new();
     for dir in [
         "run/forebay",
