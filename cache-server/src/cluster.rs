@@ -27,6 +27,7 @@ mod clustered;
 mod connection;
 mod control;
 mod health;
+mod inbox;
 mod membership;
 mod peer;
 mod server;
@@ -34,6 +35,7 @@ mod server;
 mod simulation;
 mod stats;
 mod status;
+mod stream;
 mod tls;
 
 pub use clustered::Clustered;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_core::manifest::SkipReason;
 use forebay_core::{ByteRange, ETag, ObjectId};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt};
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -43,6 +43,18 @@ pub(crate) use transport::{CONNECT_TIMEOUT, install_crypto_provider};
 /// A well-behaved body yields exactly the range asked for and then ends; a shorter or
 /// longer one is reported by the reader as [`Error::Truncated`].
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A piece of a body, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Their CRC32C, if the origin has sent it and it was compared.
+    pub crc: Option<u32>,
+}
+
+/// A [`Body`] whose pieces may have been checked on their way.
+pub type CheckedBody = BoxStream<'static, Result<Piece, Error>>;
 
 /// One object as an origin lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +161,21 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     /// [`Error::Changed`] if the object at the origin is another version, the other
     /// variants as the origin answers. The body can fail later with the same errors.
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error>;
+
+    /// The same as [`read`](Self::read), with the checksums of pieces that were compared on
+    /// the way. Of an origin that sends none there are none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    async fn read_checked(
+        &self,
+        object: PinnedObject<'_>,
+        range: ByteRange,
+    ) -> Result<CheckedBody, Error> {
+        let body = self.read(object, range).await?;
+        let unchecked = |bytes| Piece { bytes, crc: None };
+        Ok(body.map(move |bytes| bytes.map(unchecked)).boxed())
+    }
 }
 
 /// A key as messages show it: on one line, whatever its bytes are.

@@ -154,6 +154,23 @@ impl Header {
         Self::of(DATA, payload)
     }
 
+    /// The header of a data frame whose payload has `len` bytes, at most [`MAX_PAYLOAD`],
+    /// and this checksum.
+    pub fn of_data_with(len: u32, crc: u32) -> Self {
+        let kind = DATA;
+        Self { len, kind, crc }
+    }
+
+    /// The length of the payload, if it is bytes of an object.
+    pub fn data_len(&self) -> Option<usize> {
+        (self.kind == DATA).then_some(self.len as usize)
+    }
+
+    /// The CRC32C of the payload.
+    pub fn crc(&self) -> u32 {
+        self.crc
+    }
+
     fn of(kind: u8, payload: &[u8]) -> Self {
         Self {
             len: u32::try_from(payload.len()).unwrap_or(u32::MAX),

@@ -1,9 +1,9 @@
 //! The origin behind a cluster: a segment's owner is asked first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use forebay_core::placement::{SEGMENT_SIZE, SegmentKey};
 use forebay_core::{ByteRange, ETag, ObjectId};
 use forebay_proto::peer::ReadRequest;
@@ -12,8 +12,11 @@ use futures::stream::{self, StreamExt};
 use super::connection::PeerError;
 use super::peer::{Peer, PeerBody};
 use super::stats::ClusterStats;
-use super::{ASKED_BEFORE_ORIGIN, Cluster, asked_first};
-use crate::origin::{Body, Error, Origin, Page, PageRequest, PinnedObject};
+use super::{ASKED_BEFORE_ORIGIN, Cluster, Live, asked_first};
+use crate::origin::{Body, CheckedBody, Error, Origin, Page, PageRequest, Piece, PinnedObject};
+
+/// After which time without a byte from the origin a member that has come is asked instead.
+const ORIGIN_TAKES_LONG: Duration = Duration::from_millis(500);
 
 /// An origin whose objects are read from the members of a cluster that keep them, and from
 /// the origin itself by the member that is first in rank.
@@ -47,17 +50,28 @@ impl Origin for Clustered {
     }
 
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error> {
+        let body = self.read_checked(object, range).await?;
+        Ok(body.map(|piece| piece.map(|piece| piece.bytes)).boxed())
+    }
+
+    async fn read_checked(
+        &self,
+        object: PinnedObject<'_>,
+        range: ByteRange,
+    ) -> Result<CheckedBody, Error> {
         let reading = Reading {
-            inner: Arc::clone(&self.inner),
-            cluster: Arc::clone(&self.cluster),
-            id: ObjectId::derive(self.identity(), object.key, object.etag, object.size),
-            key: object.key.into(),
-            etag: object.etag.clone(),
-            size: object.size,
-            end: range.end(),
+            wanted: Wanted {
+                inner: Arc::clone(&self.inner),
+                cluster: Arc::clone(&self.cluster),
+                id: ObjectId::derive(self.identity(), object.key, object.etag, object.size),
+                key: object.key.into(),
+                etag: object.etag.clone(),
+                size: object.size,
+                passed_over: Vec::new(),
+            },
             at: range.start(),
+            end: range.end(),
             source: None,
-            passed_over: Vec::new(),
         };
         Ok(stream::try_unfold(reading, Reading::step).boxed())
     }
@@ -65,66 +79,90 @@ impl Origin for Clustered {
 
 /// A read that may go from one member to the next.
 struct Reading {
+    wanted: Wanted,
+    at: u64,
+    end: u64,
+    source: Option<Source>,
+}
+
+/// What is read, and who may be asked for it.
+struct Wanted {
     inner: Arc<dyn Origin>,
     cluster: Arc<Cluster>,
     id: ObjectId,
     key: Arc<[u8]>,
     etag: ETag,
     size: u64,
-    at: u64,
-    end: u64,
-    source: Option<Source>,
-    /// Members that have failed this read.
-    passed_over: Vec<String>,
+    /// Members that have failed this read. One that dies and comes back is another one.
+    passed_over: Vec<Arc<Peer>>,
 }
 
 /// Where the next bytes come from.
 enum Source {
     Peer(PeerBody),
-    Origin(Body),
+    Origin(CheckedBody),
+}
+
+/// What a source gives.
+enum Next {
+    Piece(Piece),
+    /// Another source is to be asked.
+    Elsewhere,
+    /// Nothing more.
+    End,
 }
 
 impl Reading {
-    async fn step(mut self) -> Result<Option<(Bytes, Self)>, Error> {
+    async fn step(mut self) -> Result<Option<(Piece, Self)>, Error> {
         while self.at < self.end {
             let end = self.segment_end();
             let source = match self.source.take() {
                 Some(source) => source,
-                None => self.open(ByteRange::new(self.at, end)).await?,
+                None => self.wanted.open(ByteRange::new(self.at, end)).await?,
             };
-            let piece = match source {
-                Source::Peer(mut body) => match body.next().await {
-                    Ok(Some(bytes)) => {
-                        self.source = Some(Source::Peer(body));
-                        Some(bytes)
-                    }
-                    // An end before the end is a failure as good as any.
-                    Ok(None) => {
-                        self.pass_over(body.peer(), &PeerError::OutOfTurn);
-                        None
-                    }
-                    Err(error) => {
-                        self.pass_over(body.peer(), &error);
-                        None
-                    }
-                },
-                Source::Origin(mut body) => match body.next().await {
-                    Some(piece) => {
-                        self.source = Some(Source::Origin(body));
-                        Some(piece?)
-                    }
-                    // Whoever reads finds that it is too short.
-                    None => return Ok(None),
-                },
+            let next = match source {
+                Source::Peer(body) => self.next_of_peer(body).await,
+                Source::Origin(body) => self.next_of_origin(body).await?,
             };
-            let Some(piece) = piece else { continue };
-            self.at += piece.len() as u64;
+            let piece = match next {
+                Next::Piece(piece) => piece,
+                Next::Elsewhere => continue,
+                // Whoever reads finds that it is too short.
+                Next::End => return Ok(None),
+            };
+            self.at += piece.bytes.len() as u64;
             if self.at >= end {
                 self.finish().await;
             }
             return Ok(Some((piece, self)));
         }
         Ok(None)
+    }
+
+    async fn next_of_peer(&mut self, mut body: PeerBody) -> Next {
+        let error = match body.next().await {
+            Ok(Some(piece)) => {
+                self.source = Some(Source::Peer(body));
+                return Next::Piece(piece);
+            }
+            // An end before the end is a failure as good as any.
+            Ok(None) => PeerError::OutOfTurn,
+            Err(error) => error,
+        };
+        self.wanted.pass_over(Arc::clone(body.peer()), &error);
+        Next::Elsewhere
+    }
+
+    async fn next_of_origin(&mut self, mut body: CheckedBody) -> Result<Next, Error> {
+        let next = self.wanted.unless_owner_comes(self.at, body.next()).await;
+        match next {
+            Some(Some(piece)) => {
+                self.source = Some(Source::Origin(body));
+                piece.map(Next::Piece)
+            }
+            Some(None) => Ok(Next::End),
+            None => Ok(Next::Elsewhere),
+        }
     }
 
     /// The end of what is read from one source: of the segment, or of the read.
@@ -140,12 +178,14 @@ impl Reading {
             let _ = body.next().await;
         }
     }
+}
 
-    fn pass_over(&mut self, peer: &str, error: &PeerError) {
+impl Wanted {
+    fn pass_over(&mut self, peer: Arc<Peer>, error: &PeerError) {
         ClusterStats::add(&self.cluster.stats.failures, 1);
         let error = error as &dyn std::error::Error;
-        tracing::info!(error, peer, object = %self.id, "a peer was passed over");
-        self.passed_over.push(peer.to_owned());
+        tracing::info!(error, peer = peer.name(), object = %self.id, "a peer was passed over");
+        self.passed_over.push(peer);
     }
 
     /// The best source of `range`, which lies in one segment.
@@ -159,30 +199,61 @@ impl Reading {
             present_only: false,
         };
         loop {
-            let (first, second) = self.candidates(range);
-            let Some(first) = first else { break };
-            match ask(&self.cluster.stats, &first, second.as_ref(), &request).await {
-                Ok(body) => return Ok(Source::Peer(body)),
-                Err(error) => self.pass_over(first.name(), &error),
+            let (first, second) = self.candidates(&self.cluster.live(), range.start());
+            if let Some(first) = first {
+                match ask(&self.cluster.stats, &first, second.as_ref(), &request).await {
+                    Ok(body) => return Ok(Source::Peer(body)),
+                    Err(error) => self.pass_over(first, &error),
+                }
+                continue;
+            }
+            let object = PinnedObject {
+                key: &self.key,
+                size: self.size,
+                etag: &self.etag,
+            };
+            let read = self.inner.read_checked(object, range);
+            if let Some(read) = self.unless_owner_comes(range.start(), read).await {
+                return read.map(Source::Origin);
             }
         }
-        let object = PinnedObject {
-            key: &self.key,
-            size: self.size,
-            etag: &self.etag,
-        };
-        self.inner.read(object, range).await.map(Source::Origin)
     }
 
-    /// The member to ask, and the one behind it; none if it is this one's turn.
-    fn candidates(&self, range: ByteRange) -> (Option<Arc<Peer>>, Option<Arc<Peer>>) {
-        let live = self.cluster.live();
-        let key = SegmentKey::of(self.id, range.start());
+    /// The member to ask for what lies at `at`, and the one behind it; none if it is this
+    /// one's turn.
+    fn candidates(&self, live: &Live, at: u64) -> (Option<Arc<Peer>>, Option<Arc<Peer>>) {
+        let key = SegmentKey::of(self.id, at);
         let ranked = live.rank(key, self.cluster.config.replicas + ASKED_BEFORE_ORIGIN);
         let mut peers = asked_first(ranked)
             .filter_map(|position| live.peers[position].clone())
-            .filter(|peer| !self.passed_over.iter().any(|name| name == peer.name()));
+            .filter(|peer| {
+                !self
+                    .passed_over
+                    .iter()
+                    .any(|other| Arc::ptr_eq(other, peer))
+            });
         (peers.next(), peers.next())
+    }
+
+    /// The outcome of `work`, which the origin does; `None` if it takes long and a member
+    /// lives, or lives again, that is to be asked for what lies at `at` before the origin
+    /// is: who was cut off from both hears of the members sooner.
+    async fn unless_owner_comes<T>(&self, at: u64, work: impl Future<Output = T>) -> Option<T> {
+        let owner_comes = async {
+            tokio::time::sleep(ORIGIN_TAKES_LONG).await;
+            let mut live = self.cluster.live.subscribe();
+            let came = live.wait_for(|live| self.candidates(live, at).0.is_some());
+            let ended = came.await.is_err();
+            if ended {
+                // Of a cluster that has ended nobody comes.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = owner_comes => None,
+        }
     }
 }
 

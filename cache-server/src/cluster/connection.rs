@@ -5,20 +5,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use forebay_proto::peer::{FrameError, NEWEST, OLDEST, Reply, Request, read_frame};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use forebay_proto::peer::{FrameError, Header, NEWEST, OLDEST, Reply, Request, read_frame};
 use forebay_proto::wire::DecodeError;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::inbox::{self, Memory};
 use super::stats::ClusterStats;
 use super::{ClusterConfig, Security};
 use crate::control::Duplex;
 
 /// How long connecting may take, handshakes included.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// What is read at once where a header is expected: most frames without bytes of large
+/// objects.
+const READ_AHEAD: usize = 4 << 10;
 
 /// Why a peer could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,8 @@ pub(super) struct Connector {
     pub(super) member: String,
     pub(super) security: Security,
     pub(super) stats: Arc<ClusterStats>,
+    /// Where bytes of objects arrive.
+    memory: Arc<Memory>,
 }
 
 impl Connector {
@@ -65,6 +72,7 @@ impl Connector {
             member: config.member.clone(),
             security: config.security.clone(),
             stats,
+            memory: Arc::default(),
         }
     }
 
@@ -112,6 +120,7 @@ impl Connector {
         let mut connection = Connection {
             stream,
             buffer: BytesMut::new(),
+            memory: Arc::clone(&self.memory),
         };
         let hello = Request::Hello {
             oldest: OLDEST,
@@ -132,6 +141,15 @@ impl Connector {
 pub(super) struct Connection {
     stream: Box<dyn Duplex>,
     buffer: BytesMut,
+    memory: Arc<Memory>,
+}
+
+/// What a connection brings.
+pub(super) enum Received {
+    /// Bytes of an object, and their checksum, which was compared.
+    Data(Bytes, u32),
+    /// Anything else.
+    Reply(Reply),
 }
 
 impl fmt::Debug for Connection {
@@ -151,5 +169,37 @@ impl Connection {
     pub(super) async fn receive(&mut self) -> Result<Reply, PeerError> {
         let (kind, payload) = read_frame(&mut *self.stream, &mut self.buffer).await?;
         Ok(Reply::decode(kind, payload)?)
+    }
+
+    /// The same where bytes of an object are expected. Not cancel-safe: a connection that
+    /// was left in the middle of a frame is of no use.
+    pub(super) async fn receive_data(&mut self) -> Result<Received, PeerError> {
+        let header = self.header().await?;
+        let Some(len) = header.data_len() else {
+            return self.receive().await.map(Received::Reply);
+        };
+        self.buffer.advance(Header::LEN);
+        let Self {
+            stream,
+            buffer,
+            memory,
+        } = self;
+        let bytes = inbox::receive(&mut **stream, buffer, memory, len, header).await?;
+        Ok(Received::Data(bytes, header.crc()))
+    }
+
+    /// The header of the next frame, which stays in the buffer.
+    async fn header(&mut self) -> Result<Header, FrameError> {
+        loop {
+            if let Some(header) = self.buffer.first_chunk() {
+                return Header::decode(header);
+            }
+            // Little: what is behind the header is not to be copied.
+            self.buffer.reserve(READ_AHEAD);
+            let mut room = (&mut self.buffer).limit(READ_AHEAD);
+            if self.stream.read_buf(&mut room).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
     }
 }

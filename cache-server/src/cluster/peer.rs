@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use forebay_proto::peer::{ReadRequest, Reply, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::connection::{Connection, Connector, PeerError};
+use super::connection::{Connection, Connector, PeerError, Received};
 use super::stats::ClusterStats;
+use crate::origin::Piece;
 
 /// Reads of one peer at once; more wait. With parts of 8 MiB this is 512 MiB on the way.
 const READS_AT_ONCE: usize = 64;
@@ -169,35 +169,36 @@ async fn ask(mut connection: Connection, request: &Request) -> Result<Connection
 }
 
 impl PeerBody {
-    /// The peer's name.
-    pub(crate) fn peer(&self) -> &str {
-        &self.peer.name
+    /// The peer.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     /// The next bytes; `None` when all were sent.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, PeerError> {
         let Some(connection) = &mut self.connection else {
             return Ok(None);
         };
         let reply = tokio::select! {
             biased;
             () = self.peer.died.cancelled() => return Err(PeerError::Dead),
-            reply = tokio::time::timeout(STALL, connection.receive()) => reply,
+            reply = tokio::time::timeout(STALL, connection.receive_data()) => reply,
         };
         match reply.map_err(|_| PeerError::TimedOut(STALL))?? {
-            Reply::Data(bytes) => {
+            Received::Data(bytes, crc) => {
                 let stats = &self.peer.connector.stats;
                 ClusterStats::add(&stats.received_bytes, bytes.len());
-                Ok(Some(bytes))
+                let crc = Some(crc);
+                Ok(Some(Piece { bytes, crc }))
             }
-            Reply::End => {
+            Received::Reply(Reply::End) => {
                 if let Some(connection) = self.connection.take() {
                     self.peer.keep(connection);
                 }
                 Ok(None)
             }
-            Reply::Failed { message, .. } => Err(PeerError::Failed { message }),
-            _ => Err(PeerError::OutOfTurn),
+            Received::Reply(Reply::Failed { message, .. }) => Err(PeerError::Failed { message }),
+            Received::Reply(_) => Err(PeerError::OutOfTurn),
         }
     }
 }

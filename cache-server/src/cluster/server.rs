@@ -1,16 +1,13 @@
 //! This member's bytes for the others.
 
 use std::collections::HashMap;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use forebay_core::cache::{Availability, CacheError};
+use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, ETag, ErrorKind, chunk};
-use forebay_proto::peer::{
-    FrameError, Header, NEWEST, OLDEST, ReadRequest, Reply, Request, read_frame,
-};
+use forebay_proto::peer::{FrameError, NEWEST, OLDEST, ReadRequest, Reply, Request, read_frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,16 +15,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stats::ClusterStats;
+use super::stream::Stream;
 use super::{Cluster, Security};
-use crate::control::{self, ControlPort, Duplex};
+use crate::control::{self, ControlPort};
 use crate::dataset::Target;
 use crate::fill::OpenObject;
 use crate::node::NodeCache;
 use crate::origin::Origin;
 
 mod member;
+mod outgoing;
 
 pub use member::MemberService;
+
+use outgoing::{Outgoing, SENDERS, Unsent};
 
 /// How long a member may take to say hello, TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ pub struct PeerServer {
     /// By identity: those that this member may read, not through the cluster.
     origins: RwLock<HashMap<String, Arc<dyn Origin>>>,
     connections: Arc<Semaphore>,
+    senders: Arc<Semaphore>,
     /// Where connections for control calls go, if anybody takes them.
     control: Option<ControlPort>,
 }
@@ -84,6 +86,7 @@ impl PeerServer {
             node,
             origins: RwLock::default(),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            senders: Arc::new(Semaphore::new(SENDERS)),
             control,
         })
     }
@@ -152,44 +155,37 @@ impl PeerServer {
             control.hand_over(stream, buffer, Some(permit)).await;
             return Ok(());
         }
-        let shaken = self.shake_hands(&mut *stream, &mut buffer);
+        let shaken = self.shake_hands(&mut stream, &mut buffer);
         let shaken = tokio::time::timeout_at(deadline, shaken).await;
         shaken.map_err(|_| Broken::Silent)??;
         loop {
-            let (kind, payload) = read_frame(&mut *stream, &mut buffer).await?;
+            let (kind, payload) = read_frame(&mut stream, &mut buffer).await?;
             match Request::decode(kind, &payload).map_err(FrameError::from)? {
                 Request::Hello { .. } => return Err(Broken::OutOfTurn),
                 Request::Ping => {
                     let draining = *self.cluster.draining.borrow();
-                    send(&mut *stream, &Reply::Pong { draining }).await?;
+                    send(&mut stream, &Reply::Pong { draining }).await?;
                 }
-                Request::Read(read) => self.answer(&mut *stream, read).await?,
+                Request::Read(read) => self.answer(&mut stream, read).await?,
             }
         }
     }
 
     /// The connection as it is talked over, and its first bytes in `buffer`.
-    async fn secure(
-        &self,
-        stream: TcpStream,
-        buffer: &mut BytesMut,
-    ) -> Result<Box<dyn Duplex>, Broken> {
-        let mut stream: Box<dyn Duplex> = match &self.cluster.config.security {
-            Security::Insecure => Box::new(stream),
+    async fn secure(&self, stream: TcpStream, buffer: &mut BytesMut) -> Result<Stream, Broken> {
+        let mut stream = match &self.cluster.config.security {
+            Security::Insecure => Stream::Plain(stream),
             Security::Mutual(tls) => {
                 let acceptor = tokio_rustls::TlsAcceptor::from(tls.server());
-                Box::new(acceptor.accept(stream).await.map_err(Broken::Tls)?)
+                let stream = acceptor.accept(stream).await.map_err(Broken::Tls)?;
+                Stream::Encrypted(Box::new(stream))
             }
         };
-        control::read_first(&mut *stream, buffer).await?;
+        control::read_first(&mut stream, buffer).await?;
         Ok(stream)
     }
 
-    async fn shake_hands(
-        &self,
-        stream: &mut dyn Duplex,
-        buffer: &mut BytesMut,
-    ) -> Result<(), Broken> {
+    async fn shake_hands(&self, stream: &mut Stream, buffer: &mut BytesMut) -> Result<(), Broken> {
         let (kind, payload) = read_frame(stream, buffer).await?;
         let Request::Hello {
             oldest,
@@ -214,7 +210,7 @@ impl PeerServer {
         Err(Broken::Refused { reason })
     }
 
-    async fn answer(&self, stream: &mut dyn Duplex, read: ReadRequest) -> Result<(), Broken> {
+    async fn answer(&self, stream: &mut Stream, read: ReadRequest) -> Result<(), Broken> {
         let (range, present_only) = (read.range, read.present_only);
         let object = match self.object(read) {
             Ok(object) => object,
@@ -225,31 +221,43 @@ impl PeerServer {
             return fail(stream, &error).await;
         }
         send(stream, &Reply::Began).await?;
-        // One fetch for all of it; below, each chunk is waited for as it arrives.
-        let (fills, whole) = (Arc::clone(self.node.fills()), Arc::clone(&object));
-        let _fetching = AbortOnDrop(tokio::spawn(async move {
-            let _ = fills.ensure(&whole, range).await;
-        }));
-        for index in chunk::covering(range) {
-            let chunk = chunk::range(index, object.target.size);
-            let piece = ByteRange::new(
-                chunk.start().max(range.start()),
-                chunk.end().min(range.end()),
-            );
-            match self.node.fills().ensure(&object, piece).await {
-                Ok(found) => {
-                    let Some(frame) = data_frame(found, piece).await else {
-                        let message = "the cached bytes cannot be read";
-                        return fail(stream, &CacheError::new(ErrorKind::Corrupt, message)).await;
-                    };
-                    stream.write_all(&frame).await?;
-                    let sent = frame.len() - Header::LEN;
-                    ClusterStats::add(&self.cluster.stats.sent_bytes, sent);
-                }
+        let _fetching = self.fetch(&object, range);
+        let mut outgoing = Outgoing::new(&self.senders);
+        let mut rest = range;
+        while !rest.is_empty() {
+            let first = chunk::range(rest.start() / chunk::CHUNK_SIZE, object.target.size);
+            let found = self
+                .node
+                .fills()
+                .ensure(&object, first.intersect(rest))
+                .await;
+            let sent = match found {
+                Ok(found) => outgoing.send(stream, &object, found, rest).await,
                 Err(error) => return fail(stream, &error).await,
-            }
+            };
+            let end = match sent {
+                Ok(end) => end,
+                Err(Unsent::Connection(error)) => return Err(error.into()),
+                Err(error @ Unsent::Unreadable) => {
+                    let error = CacheError::new(ErrorKind::Corrupt, error.to_string());
+                    return fail(stream, &error).await;
+                }
+            };
+            let sent = usize::try_from(end - rest.start()).unwrap_or(usize::MAX);
+            ClusterStats::add(&self.cluster.stats.sent_bytes, sent);
+            rest = ByteRange::new(end, range.end());
         }
         send(stream, &Reply::End).await
+    }
+
+    /// Begins one fetch for what is missing of `range`, before each chunk is waited for as
+    /// it arrives.
+    fn fetch(&self, object: &Arc<OpenObject>, range: ByteRange) -> Option<AbortOnDrop> {
+        object.lease.first_absent(range)?;
+        let (fills, object) = (Arc::clone(self.node.fills()), Arc::clone(object));
+        Some(AbortOnDrop(tokio::spawn(async move {
+            let _ = fills.ensure(&object, range).await;
+        })))
     }
 
     /// The origin with this identity, not through the cluster.
@@ -287,35 +295,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The frame that carries `range`; `None` if the cached file cannot be read.
-async fn data_frame(found: Availability, range: ByteRange) -> Option<Vec<u8>> {
-    let len = usize::try_from(range.len()).ok()?;
-    let mut frame = vec![0; Header::LEN + len];
-    match found {
-        Availability::Inline(bytes) if bytes.len() == len => {
-            frame[Header::LEN..].copy_from_slice(&bytes);
-        }
-        Availability::Inline(_) => return None,
-        Availability::Backed(backing) => {
-            let read = move || {
-                let at = backing.offset + range.start();
-                let read = backing.file.read_exact_at(&mut frame[Header::LEN..], at);
-                read.ok().map(|()| frame)
-            };
-            frame = tokio::task::spawn_blocking(read).await.ok()??;
-        }
-    }
-    let header = Header::of_data(&frame[Header::LEN..]).encode();
-    frame[..Header::LEN].copy_from_slice(&header);
-    Some(frame)
-}
-
-async fn send(stream: &mut dyn Duplex, reply: &Reply) -> Result<(), Broken> {
+async fn send(stream: &mut Stream, reply: &Reply) -> Result<(), Broken> {
     stream.write_all(&reply.frame()).await?;
     Ok(stream.flush().await?)
 }
 
-async fn fail(stream: &mut dyn Duplex, error: &CacheError) -> Result<(), Broken> {
+async fn fail(stream: &mut Stream, error: &CacheError) -> Result<(), Broken> {
     let reply = Reply::Failed {
         kind: error.kind,
         message: error.to_string(),

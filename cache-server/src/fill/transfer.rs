@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, ErrorKind};
 use futures::StreamExt;
@@ -10,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::transient::Owner;
 use super::{Fills, Flight, OpenObject, chunk_end};
-use crate::origin::Error as OriginError;
+use crate::origin::{Error as OriginError, Piece};
 use crate::store::{Pieces, WriteError};
 
 /// The chunk, or the part of one, that is being put together: pieces as they arrived, not
@@ -32,10 +31,16 @@ impl Assembly {
     }
 
     /// Takes as much of `piece` as belongs here; true once nothing is missing.
-    fn take(&mut self, piece: &mut Bytes) -> bool {
+    fn take(&mut self, piece: &mut Piece) -> bool {
         let wanted = usize::try_from(self.range.len() - self.pieces.len()).unwrap_or(usize::MAX);
-        let taken = piece.split_to(piece.len().min(wanted));
-        self.pieces.push(taken);
+        // Of a part of it the checksum is not known.
+        let crc = piece.crc.filter(|_| piece.bytes.len() <= wanted);
+        let taken = piece.bytes.split_to(piece.bytes.len().min(wanted));
+        piece.crc = crc;
+        match crc {
+            Some(crc) => self.pieces.push_checked(taken, crc),
+            None => self.pieces.push(taken),
+        }
         self.pieces.len() == self.range.len()
     }
 }
@@ -53,13 +58,13 @@ impl Fills {
     ) -> Result<(), CacheError> {
         let range = flight.range();
         let origin = object.target.origin();
-        let read = origin.read(object.target.pinned(), range).await;
+        let read = origin.read_checked(object.target.pinned(), range).await;
         let mut body = read.map_err(classify)?;
         let mut assembly = Assembly::at(range.start(), range);
         let mut filing: Option<JoinHandle<()>> = None;
         while let Some(piece) = body.next().await {
             let mut piece = piece.map_err(classify)?;
-            while !piece.is_empty() {
+            while !piece.bytes.is_empty() {
                 let Some(part) = &mut assembly else {
                     return Err(wrong_length(object, range, "more"));
                 };

@@ -155,6 +155,15 @@ impl ChunkMap {
         }
     }
 
+    /// The checksum of a chunk that is present as a whole.
+    pub(super) fn checksum(&self, index: u64) -> Option<u32> {
+        let (_, crcs) = self.slices();
+        // In this order: a chunk has its checksum before it is present.
+        (self.state(index) == ChunkState::Present)
+            .then(|| crcs.get(index as usize).map(|crc| crc.load(Relaxed)))
+            .flatten()
+    }
+
     /// The first of `chunks` that is not present; chunks that the object does not have
     /// are not looked at.
     pub(super) fn first_not_present(&self, chunks: Range<u64>) -> Option<u64> {

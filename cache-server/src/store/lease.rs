@@ -112,6 +112,15 @@ impl ObjectLease {
         }
     }
 
+    /// The CRC32C under which chunk `index` was filed, if all of it can be read.
+    pub fn checksum(&self, index: u64) -> Option<u32> {
+        match &self.held {
+            Held::Alone { object, .. } => object.chunks.checksum(index),
+            Held::Packed(packed) if index == 0 => packed.checksum(&self.store.shared),
+            Held::Packed(_) => None,
+        }
+    }
+
     /// The first of `chunks` that cannot be read yet; chunks behind the object's last
     /// one are not looked at. A few nanoseconds for 32 chunks without a lock; for a packed
     /// object, one look into the index.

@@ -6,7 +6,7 @@
 )]
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -124,7 +124,7 @@ impl Site {
             security,
         };
         let cluster = Cluster::join(config, &self.feed, stop.clone());
-        let cache = self.cache(&self.dir.path().join(name.replace(':', "-")));
+        let cache = self.cache(&self.dir_of(&name));
         let inner = Arc::clone(&self.origin) as Arc<dyn Origin>;
         let clustered = Clustered::new(Arc::clone(&inner), Arc::clone(&cluster));
         cache.attach(Arc::clone(&self.manifest), vec![Arc::new(clustered)]);
@@ -169,23 +169,53 @@ impl Site {
     }
 
     pub(crate) async fn read(&self, node: &Node, key: &str) -> Result<Vec<u8>, CacheError> {
+        self.read_range(node, key, ByteRange::new(0, u64::MAX))
+            .await
+    }
+
+    /// Reads as much of `range` as the object has.
+    pub(crate) async fn read_range(
+        &self,
+        node: &Node,
+        key: &str,
+        range: ByteRange,
+    ) -> Result<Vec<u8>, CacheError> {
         let file = FileRef {
             version: self.manifest.version(),
             entry: self.manifest.resolve(key.as_bytes()).unwrap(),
         };
         let lease = node.cache.lease(file).await?;
-        let range = ByteRange::at(0, lease.size);
+        let range = range.clamp_to(lease.size);
         match node.cache.ensure(&lease, range).await? {
             Availability::Inline(bytes) => Ok(bytes.into()),
             Availability::Backed(backing) => {
-                let mut bytes = vec![0; lease.size as usize];
+                let mut bytes = vec![0; range.len() as usize];
                 backing
                     .file
-                    .read_exact_at(&mut bytes, backing.offset)
+                    .read_exact_at(&mut bytes, backing.offset + range.start())
                     .unwrap();
                 Ok(bytes)
             }
         }
+    }
+
+    /// Flips a bit in each page of every file in which `node` keeps large objects.
+    pub(crate) fn spoil(&self, node: &Node) {
+        let objects = self.dir_of(&node.name).join("objects");
+        let dirs = std::fs::read_dir(objects).unwrap().flatten();
+        let files = dirs.flat_map(|dir| std::fs::read_dir(dir.path()).unwrap().flatten());
+        let mut spoiled = 0;
+        for file in files {
+            let mut bytes = std::fs::read(file.path()).unwrap();
+            bytes.iter_mut().step_by(4096).for_each(|byte| *byte ^= 1);
+            std::fs::write(file.path(), bytes).unwrap();
+            spoiled += 1;
+        }
+        assert!(spoiled > 0, "{} keeps nothing", node.name);
+    }
+
+    fn dir_of(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name.replace(':', "-"))
     }
 
     /// Bytes that were asked of the origin.

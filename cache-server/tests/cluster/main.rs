@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use forebay_cache_server::cluster::Security;
+use forebay_cache_server::origin::Fault;
+use forebay_core::ByteRange;
 use futures::future::join_all;
 
 mod certificates;
@@ -52,6 +54,43 @@ async fn an_object_of_several_segments_has_several_owners() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn small_objects_and_parts_of_large_ones_are_passed_on() {
+    // Less than a chunk: packed, many in one file.
+    let small = Site::new(60, 100_003);
+    let nodes = small.nodes(3).await;
+    read_at_once(&small, &nodes).await;
+    assert_eq!(small.origin_bytes(), small.bytes());
+    let large = Site::new(8, 3 * MIB + 5);
+    let nodes = large.nodes(3).await;
+    let content = |n: usize| fixture::pattern(n, 3 * MIB + 5);
+    for (start, end) in [(5_000, 9_000), (MIB - 3, MIB + 3), (2 * MIB, 3 * MIB + 5)] {
+        for (n, node) in (0..8).zip(nodes.iter().cycle()) {
+            let range = ByteRange::new(start as u64, end as u64);
+            let read = large.read_range(node, &format!("o{n}"), range).await;
+            assert!(
+                read.expect("read") == content(n)[start..end],
+                "{range} of {n}"
+            );
+        }
+    }
+    read_at_once(&large, &nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_disk_has_got_wrong_is_not_passed_on() {
+    let site = Site::new(12, 2 * MIB + 7);
+    let nodes = site.nodes(2).await;
+    read_at_once(&site, &nodes).await;
+    nodes.iter().for_each(|node| site.spoil(node));
+    let joined = site.node("test", Security::Insecure).await;
+    // It knows the others, who may know it or not.
+    let all: Vec<_> = nodes.into_iter().chain([joined]).collect();
+    site.list(&all);
+    all[2].sees(3).await;
+    site.read_all(&all[2], 0).await.expect("from the origin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_killed_is_passed_over_and_out_within_two_seconds() {
     let site = Site::new(24, 2 * MIB);
     let nodes = site.nodes(4).await;
@@ -84,6 +123,31 @@ async fn who_drains_is_asked_for_nothing_new_and_who_joins_takes_its_share() {
     site.read_all(&nodes[2], 0).await.expect("read");
     assert!(nodes[0].cluster.stats().sent_bytes() > 0, "it has them");
     assert!(site.origin_bytes() < 2 * site.bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_origin_is_served_by_an_owner_that_comes() {
+    let site = Site::new(12, MIB);
+    let nodes = [
+        site.node("test", Security::Insecure).await,
+        site.node("test", Security::Insecure).await,
+    ];
+    site.list(&nodes[..1]);
+    nodes[0].sees(1).await;
+    // Its own questions are never answered; the other's are.
+    site.origin.on_reads(vec![Fault::Hang; 12]);
+    let keys: Vec<_> = (0..12).map(|n| format!("o{n}")).collect();
+    let reads = keys.iter().map(|key| site.read(&nodes[0], key));
+    let first = futures::future::select_ok(reads.map(Box::pin));
+    let come = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        site.list(&nodes);
+    };
+    let both = futures::future::join(first, come);
+    let both = tokio::time::timeout(Duration::from_secs(10), both).await;
+    let (first, ()) = both.expect("the other has come");
+    assert_eq!(first.expect("read").0.len(), MIB);
+    assert!(nodes[1].cluster.stats().sent_bytes() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

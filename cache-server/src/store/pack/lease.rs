@@ -91,6 +91,14 @@ impl PackedLease {
         })
     }
 
+    /// The checksum of the bytes, if they are present.
+    pub(in crate::store) fn checksum(&self, shared: &Shared) -> Option<u32> {
+        if self.state(shared) != ChunkState::Present {
+            return None;
+        }
+        self.kept().as_ref().map(|kept| kept.entry.crc)
+    }
+
     /// The bytes that are here, verified or not.
     pub(in crate::store) fn present_bytes(&self, shared: &Shared) -> u64 {
         match self.state(shared) {
