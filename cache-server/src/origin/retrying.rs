@@ -5,9 +5,10 @@
 //! breaks or stalls is **resumed**: the rest is asked for from the byte that was reached,
 //! under the same validator, so that what the reader gets is still one version.
 //!
-//! - The pause doubles from 50 ms to 2 s, with full jitter (a random part of it), so
-//!   that the readers of a node that failed together do not come back together. The
-//!   origin's `Retry-After` is the least pause. A byte that arrives starts it anew.
+//! - The pause doubles from 50 ms to 1 s, or 2 s for an origin that asks to slow down, with
+//!   full jitter (a random part of it), so that the readers of a node that failed together
+//!   do not come back together. The origin's `Retry-After` is the least pause. A byte that
+//!   arrives starts it anew.
 //! - The deadline counts only the time spent waiting for the origin, not the time that
 //!   the reader takes between two pieces. Bytes that arrive put it off, at 16 KiB a
 //!   second: a slow link is no failure, a server that trickles is one.
@@ -31,8 +32,12 @@ use body::Resuming;
 /// The first pause. Half of it on average: about what a connection takes.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause: an origin that comes back is noticed within it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause: an origin that comes back is noticed within it, and who reads goes on
+/// within two seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause of an origin that has asked to slow down.
+const LONGEST_WHEN_THROTTLED: Duration = Duration::from_secs(2);
 
 /// A page may be slow to compute where a read is not: it waits this many stall limits.
 const PAGE_STALLS: u32 = 3;
@@ -176,7 +181,11 @@ impl Tries {
 
     fn next_pause(&self, failure: &Error) -> Duration {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
-        let jittered = doubled.min(LONGEST_PAUSE).mul_f64(rand::random::<f64>());
+        let longest = match failure {
+            Error::Throttled { .. } => LONGEST_WHEN_THROTTLED,
+            _ => LONGEST_PAUSE,
+        };
+        let jittered = doubled.min(longest).mul_f64(rand::random::<f64>());
         match failure {
             Error::Throttled {
                 after: Some(after), ..
