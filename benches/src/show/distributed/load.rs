@@ -1,5 +1,8 @@
 //! Readers at a mount of every node of a cluster, on more data than the caches hold, so
 //! that bytes go from node to node all the time.
+//!
+//! The caches are in memory: here all nodes would share one disk and one journal of its file
+//! system, and wait for what a single one of them syncs.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +58,11 @@ impl Load {
             sizes: Sizes::Skewed(1000, largest),
             seed: 6,
         });
-        let cluster = PeerCluster::start(name, &ClusterShape::of(NODES, cache), &dataset);
+        let shape = ClusterShape {
+            in_memory: true,
+            ..ClusterShape::of(NODES, cache)
+        };
+        let cluster = PeerCluster::start(name, &shape, &dataset);
         let mounts = mounts(&cluster);
         let readers = mounts
             .iter()

@@ -14,8 +14,8 @@ use super::cable;
 use crate::data::Scale;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::sequential;
 use crate::show::Options;
+use crate::{process, sequential};
 
 const BOUND: f64 = 0.9;
 const IPERF_SECONDS: u32 = 3;
@@ -108,9 +108,16 @@ impl Site {
     /// Measures in as many rounds, and tells the ratio.
     fn tell(&self, report: &mut Report, how: &str, bound: Option<f64>) -> Result<()> {
         let before = self.cluster.origin_bytes();
+        let used = self.processor_time()?;
         let rounds: Vec<_> = (0..self.rounds)
             .map(|round| self.round(round))
             .collect::<Result<_>>()?;
+        let used: Vec<f64> = self
+            .processor_time()?
+            .into_iter()
+            .zip(used)
+            .map(|(after, before)| (after - before) * 1e3 / self.mib_read())
+            .collect();
         let asked = self.cluster.origin_bytes() - before;
         ensure!(asked == 0, "{asked} bytes came from the origin");
         let cable = Sample::new(rounds.iter().map(|(cable, _)| *cable));
@@ -120,6 +127,10 @@ impl Site {
             &format!("{how}: remote hit, MiB/s"),
             format_args!("{stream:.0}"),
         );
+        report.figure(
+            &format!("{how}: processor time of owner, reader's server and mount, ms/MiB"),
+            format_args!("{:.2}, {:.2}, {:.2}", used[0], used[1], used[2]),
+        );
         let ratio = Sample::new(rounds.iter().map(|(cable, stream)| stream / cable));
         let item = format!("{how}: remote hit : iperf3");
         match bound {
@@ -127,6 +138,22 @@ impl Site {
             None => report.figure(&item, &ratio),
         }
         Ok(())
+    }
+
+    /// Of the owner's server, the reader's, and its mount, in seconds.
+    fn processor_time(&self) -> Result<[f64; 3]> {
+        let server = |node: &Node| -> Result<f64> {
+            let pid = node.server_pid().context("a server runs")?;
+            Ok(process::cpu_time(pid)?.as_secs_f64())
+        };
+        let mount = process::cpu_time(self.mount.pid())?.as_secs_f64();
+        Ok([server(self.owner())?, server(self.reader())?, mount])
+    }
+
+    /// What is read over one cable.
+    fn mib_read(&self) -> f64 {
+        let size = self.dataset.files().first().map_or(0, |file| file.size);
+        self.rounds as f64 * size as f64 / f64::from(1 << 20)
     }
 
     /// What iperf3 and a reader get, in MiB a second; every other round the reader goes
