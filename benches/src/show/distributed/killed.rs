@@ -36,14 +36,11 @@ pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
     let blows = if options.scale == Scale::TINY { 1 } else { all };
     sleep(BETWEEN);
     let blows: Vec<Blow> = (0..blows).map(|node| strike(&load, node)).collect();
-    let ended = Instant::now();
     let item = "server killed";
     let outcome = load.stop(report, item)?;
-    let ends = blows.iter().skip(1).map(|next| next.struck).chain([ended]);
     let others: Vec<_> = blows
         .iter()
-        .zip(ends)
-        .map(|(blow, end)| outcome.longest(blow.struck, end, Some(blow.node)))
+        .map(|blow| outcome.longest(blow.struck, blow.back, Some(blow.node)))
         .collect();
     tell_wait(
         report,
