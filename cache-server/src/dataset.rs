@@ -70,8 +70,9 @@ impl Target {
         &self.origin
     }
 
-    /// Whether this node is to keep the segment that byte `offset` lies in.
-    pub(crate) fn is_kept_here(&self, offset: u64) -> bool {
+    /// Whether this node is to keep the segment that byte `offset` lies in; `None` if its
+    /// origin knows of no other nodes.
+    pub(crate) fn is_kept_here(&self, offset: u64) -> Option<bool> {
         self.origin.is_kept_here(self.id, offset)
     }
 

@@ -121,8 +121,11 @@ impl NodeCache {
     pub(crate) fn open_target(&self, target: Target) -> Arc<OpenObject> {
         let share = self.share_of(&target);
         let lease = self.store.lease_for(share, target.id, target.size);
-        // Who keeps what may have changed.
-        lease.revise(&|offset| target.is_kept_here(offset));
+        // Who keeps what may have changed. The origin that others are served from does not
+        // know, and what was noted stays.
+        if target.is_kept_here(0).is_some() {
+            lease.revise(&|offset| target.is_kept_here(offset) != Some(false));
+        }
         Arc::new(OpenObject::new(target, lease))
     }
 

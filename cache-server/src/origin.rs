@@ -137,9 +137,10 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     fn identity(&self) -> &str;
 
     /// Whether this node is to keep the segment of object `id` that byte `offset` lies in.
-    /// What it is not to keep is a copy of what another node has.
-    fn is_kept_here(&self, _id: ObjectId, _offset: u64) -> bool {
-        true
+    /// What it is not to keep is a copy of what another node has. `None` from an origin
+    /// that knows of no other nodes.
+    fn is_kept_here(&self, _id: ObjectId, _offset: u64) -> Option<bool> {
+        None
     }
 
     /// Lists one page of the objects below `request.prefix`.

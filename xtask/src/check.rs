@@ -82,6 +82,8 @@ fn licences() -> Result<()> {
     if command::output("cargo", &["deny", "--version"]).is_err() {
         command::run("cargo", &["install", "--locked", "cargo-deny@0.20.2"])?;
     }
+    // Those of other platforms, too: a build has not asked for them, and deny looks at all.
+    command::run("cargo", &["fetch", "--locked"])?;
     command::run(
         "cargo",
         &["deny", "--offline", "check", "licenses", "bans", "sources"],

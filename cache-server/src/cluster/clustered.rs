@@ -39,10 +39,10 @@ impl Origin for Clustered {
         self.inner.identity()
     }
 
-    fn is_kept_here(&self, id: ObjectId, offset: u64) -> bool {
+    fn is_kept_here(&self, id: ObjectId, offset: u64) -> Option<bool> {
         let (live, replicas) = (self.cluster.live(), self.cluster.config.replicas);
         let ranked = live.rank(SegmentKey::of(id, offset), replicas);
-        ranked.as_slice().contains(&0)
+        Some(ranked.as_slice().contains(&0))
     }
 
     async fn list(&self, request: PageRequest<'_>) -> Result<Page, Error> {

@@ -97,8 +97,8 @@ impl Fills {
             let Assembly { range, pieces } = part;
             fills.ahead.received(range.len());
             let written = match object.target.is_kept_here(range.start()) {
-                true => object.lease.write_pages(range, &pieces),
-                false => object.lease.write_copied(range, &pieces),
+                Some(false) => object.lease.write_copied(range, &pieces),
+                _ => object.lease.write_pages(range, &pieces),
             };
             match written {
                 Ok(()) => fills.stats.stored(range.len()),
