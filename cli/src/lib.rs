@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
+pub mod allocator;
 pub mod args;
 pub mod audience;
 mod commands;

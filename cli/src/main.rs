@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let outcome = if name == Some(OsStr::new(forebay_keeper::ARGV0)) {
         forebay_keeper::run(words).map_err(|error| Failure::new(Exit::Failed, error))
     } else {
+        forebay::allocator::fit_into_memory();
         // One provider for every TLS connection; only a second installation fails.
         let _ = rustls::crypto::ring::default_provider().install_default();
         forebay::run(std::env::args_os())
