@@ -66,12 +66,7 @@ async fn a_mount_that_does_not_answer_is_taken_away_in_time() {
 async fn a_volume_is_shown_again_when_its_dead_mount_could_not_be_served_at_first() {
     let (server, node) = (bucket(), CsiNode::start());
     let mut driver = driver_of(&node).await;
-    driver
-        .node_stage_volume(of_bucket(&node, &server))
-        .await
-        .unwrap();
-    let published = driver.node_publish_volume(node.publish(ONE, 0)).await;
-    published.unwrap();
+    show_bucket(&node, &mut driver, &server).await;
     let denied = Fault::new(Action::status(403, "AccessDenied"));
     server.faults().push(denied.always());
     node.kill_mounts_and_keepers();
@@ -92,12 +87,7 @@ async fn a_volume_is_shown_again_when_its_dead_mount_could_not_be_served_at_firs
 async fn a_volume_is_taken_away_while_its_dead_mount_is_being_started() {
     let (server, node) = (bucket(), CsiNode::start());
     let mut driver = driver_of(&node).await;
-    driver
-        .node_stage_volume(of_bucket(&node, &server))
-        .await
-        .unwrap();
-    let published = driver.node_publish_volume(node.publish(ONE, 0)).await;
-    published.unwrap();
+    show_bucket(&node, &mut driver, &server).await;
     let slow = Fault::new(Action::Delay(ANSWER));
     server.faults().push(slow.always());
     node.kill_mounts_and_keepers();
@@ -358,6 +348,14 @@ async fn show(node: &CsiNode, driver: &mut NodeClient<Channel>, volume: Volume) 
         .await
         .unwrap();
     node.check(volume, 0).unwrap();
+}
+
+/// The same of the first volume, with that bucket as its source.
+async fn show_bucket(node: &CsiNode, driver: &mut NodeClient<Channel>, server: &LoopbackS3) {
+    let stage = of_bucket(node, server);
+    driver.node_stage_volume(stage).await.unwrap();
+    let published = driver.node_publish_volume(node.publish(ONE, 0)).await;
+    published.unwrap();
 }
 
 /// Takes it away again.

@@ -22,6 +22,21 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// What a reader may have to wait when a node fails, or a moment after it is back.
 pub(super) const RESUMES: Duration = Duration::from_secs(2);
 
+/// Large and small files, so many of such sizes, in directories of these names.
+pub(super) fn large_and_small(large: (u32, u64), small: (u32, u64)) -> Dataset {
+    let files = |(files, bytes): (u32, u64), seed| {
+        Dataset::new(&Shape {
+            files,
+            directories: files.div_ceil(200),
+            sizes: Sizes::Fixed(bytes),
+            seed,
+        })
+    };
+    files(large, 1)
+        .below("large")
+        .with(files(small, 2).below("small"))
+}
+
 /// A mount on each node that runs.
 pub(super) fn mounts(cluster: &PeerCluster) -> Vec<Mount> {
     let running = cluster.nodes().iter();

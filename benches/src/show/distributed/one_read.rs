@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
-use forebay_tests::{ClusterShape, Dataset, Mismatch, Mount, Node, PeerCluster, Shape, Sizes};
+use forebay_tests::{ClusterShape, Dataset, Mismatch, Mount, Node, PeerCluster};
 
 use super::load;
 use crate::data::Scale;
@@ -73,17 +73,7 @@ fn dataset(scale: Scale) -> Dataset {
         Scale::MEDIUM => ((4_000, 100_000), (6, 256 << 20)),
         _ => ((16_000, 100_000), (25, 256 << 20)),
     };
-    let files = |(files, bytes): (u32, u64), seed| {
-        Dataset::new(&Shape {
-            files,
-            directories: files.div_ceil(200),
-            sizes: Sizes::Fixed(bytes),
-            seed,
-        })
-    };
-    files(large, 1)
-        .below("large")
-        .with(files(small, 2).below("small"))
+    load::large_and_small(large, small)
 }
 
 /// Reads and compares all of it at every mount at the same time.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use forebay_tests::{ClusterShape, Dataset, PeerCluster, Shape, Sizes};
+use forebay_tests::{ClusterShape, Dataset, PeerCluster};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::load;
 use crate::data::Scale;
 use crate::page_cache;
 use crate::raw_get::PART_BYTES;
@@ -42,17 +43,7 @@ fn dataset(scale: Scale) -> Dataset {
         true => ((400, 20 << 10), (20, 2 << 20)),
         false => ((20_000, 110 << 10), (20, 64 << 20)),
     };
-    let files = |(files, bytes): (u32, u64), seed| {
-        Dataset::new(&Shape {
-            files,
-            directories: files.div_ceil(200),
-            sizes: Sizes::Fixed(bytes),
-            seed,
-        })
-    };
-    files(large, 1)
-        .below("large")
-        .with(files(small, 2).below("small"))
+    load::large_and_small(large, small)
 }
 
 /// Seconds of one round.
