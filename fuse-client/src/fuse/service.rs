@@ -19,6 +19,10 @@ use crate::waiters::{Patience, Requester, wait_for};
 /// Failed requests that are logged in a second. An origin that is down fails every read.
 const LINES_A_SECOND: u32 = 5;
 
+/// How often bytes are brought again that could not be read. Each time costs a fetch at
+/// most, and a disk that refuses one read may well refuse the next.
+const TRIES: u32 = 4;
+
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) fs: Arc<DatasetFs>,
@@ -70,26 +74,29 @@ impl Service {
         })
     }
 
-    /// Has the bytes of an unsent answer brought again, once, and answers with those.
-    pub(super) async fn send_again(&self, asked: Asked, unsent: Unsent, requester: Requester) {
-        let Unsent {
-            error,
-            readable,
-            reply,
-        } = unsent;
-        let (inode, range) = (asked.inode, asked.range);
-        debug!(%inode, %range, %error, "cached bytes unreadable: asked for again");
-        let wait = self.fs.stats().wait();
-        let again = wait_for(self.fs.read_again(readable), requester, &self.patience).await;
-        drop(wait);
-        match again {
-            Ok(readable) => {
-                if let Some(unsent) = self.send(readable, reply) {
-                    self.fail_read(asked, &unsent.error, unsent.reply);
-                }
+    /// Has the bytes of an unsent answer brought again, a few times, and answers with those.
+    pub(super) async fn send_again(&self, asked: Asked, mut unsent: Unsent, requester: Requester) {
+        for _ in 0..TRIES {
+            let Unsent {
+                error,
+                readable,
+                reply,
+            } = unsent;
+            let (inode, range) = (asked.inode, asked.range);
+            debug!(%inode, %range, %error, "cached bytes unreadable: asked for again");
+            let wait = self.fs.stats().wait();
+            let again = wait_for(self.fs.read_again(readable), requester, &self.patience).await;
+            drop(wait);
+            let sent = match again {
+                Ok(readable) => self.send(readable, reply),
+                Err(error) => return self.fail_read(asked, &error, reply),
+            };
+            match sent {
+                Some(again) => unsent = again,
+                None => return,
             }
-            Err(error) => self.fail_read(asked, &error, reply),
         }
+        self.fail_read(asked, &unsent.error, unsent.reply);
     }
 
     /// Waits for the bytes of a read, then answers it.
