@@ -70,10 +70,11 @@ impl Target {
         &self.origin
     }
 
-    /// Whether this node is to keep the segment that byte `offset` lies in; `None` if its
+    /// Whether a byte at an offset is a copy of what another node keeps; `None` if the
     /// origin knows of no other nodes.
-    pub(crate) fn is_kept_here(&self, offset: u64) -> Option<bool> {
-        self.origin.is_kept_here(self.id, offset)
+    pub(crate) fn is_copy(&self) -> Option<impl Fn(u64) -> bool> {
+        let placement = self.origin.placement()?;
+        Some(|offset| !placement.is_kept_here(self.id, offset))
     }
 
     /// The object as an origin is asked for it.

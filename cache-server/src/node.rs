@@ -123,8 +123,8 @@ impl NodeCache {
         let lease = self.store.lease_for(share, target.id, target.size);
         // Who keeps what may have changed. The origin that others are served from does not
         // know, and what was noted stays.
-        if target.is_kept_here(0).is_some() {
-            lease.revise(&|offset| target.is_kept_here(offset) != Some(false));
+        if let Some(is_copy) = target.is_copy() {
+            lease.revise(&|offset| !is_copy(offset));
         }
         Arc::new(OpenObject::new(target, lease))
     }

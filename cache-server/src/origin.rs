@@ -129,6 +129,13 @@ pub struct PinnedObject<'a> {
     pub etag: &'a ETag,
 }
 
+/// Which bytes of an origin this node keeps for all.
+pub trait Placement {
+    /// Whether this node is to keep the segment of object `id` that byte `offset` lies in.
+    /// What it is not to keep is a copy of what another node has.
+    fn is_kept_here(&self, id: ObjectId, offset: u64) -> bool;
+}
+
 /// A place that objects are read from.
 #[async_trait]
 pub trait Origin: Send + Sync + fmt::Debug + 'static {
@@ -136,10 +143,8 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     /// Two origins of equal identity hold the same bytes under equal keys and ETags.
     fn identity(&self) -> &str;
 
-    /// Whether this node is to keep the segment of object `id` that byte `offset` lies in.
-    /// What it is not to keep is a copy of what another node has. `None` from an origin
-    /// that knows of no other nodes.
-    fn is_kept_here(&self, _id: ObjectId, _offset: u64) -> Option<bool> {
+    /// Who keeps what, if the origin knows of other nodes.
+    fn placement(&self) -> Option<&dyn Placement> {
         None
     }
 

@@ -13,7 +13,9 @@ use super::connection::PeerError;
 use super::peer::{Peer, PeerBody};
 use super::stats::ClusterStats;
 use super::{ASKED_BEFORE_ORIGIN, Cluster, Live, asked_first};
-use crate::origin::{Body, CheckedBody, Error, Origin, Page, PageRequest, Piece, PinnedObject};
+use crate::origin::{
+    Body, CheckedBody, Error, Origin, Page, PageRequest, Piece, PinnedObject, Placement,
+};
 
 /// After which time without a byte from the origin a member that has come is asked instead.
 const ORIGIN_TAKES_LONG: Duration = Duration::from_millis(500);
@@ -33,16 +35,22 @@ impl Clustered {
     }
 }
 
+impl Placement for Clustered {
+    fn is_kept_here(&self, id: ObjectId, offset: u64) -> bool {
+        let (live, replicas) = (self.cluster.live(), self.cluster.config.replicas);
+        let ranked = live.rank(SegmentKey::of(id, offset), replicas);
+        ranked.as_slice().contains(&0)
+    }
+}
+
 #[async_trait]
 impl Origin for Clustered {
     fn identity(&self) -> &str {
         self.inner.identity()
     }
 
-    fn is_kept_here(&self, id: ObjectId, offset: u64) -> Option<bool> {
-        let (live, replicas) = (self.cluster.live(), self.cluster.config.replicas);
-        let ranked = live.rank(SegmentKey::of(id, offset), replicas);
-        Some(ranked.as_slice().contains(&0))
+    fn placement(&self) -> Option<&dyn Placement> {
+        Some(self)
     }
 
     async fn list(&self, request: PageRequest<'_>) -> Result<Page, Error> {

@@ -96,9 +96,10 @@ impl Fills {
         tokio::task::spawn_blocking(move || {
             let Assembly { range, pieces } = part;
             fills.ahead.received(range.len());
-            let written = match object.target.is_kept_here(range.start()) {
-                Some(false) => object.lease.write_copied(range, &pieces),
-                _ => object.lease.write_pages(range, &pieces),
+            let is_copy = object.target.is_copy();
+            let written = match is_copy.is_some_and(|is_copy| is_copy(range.start())) {
+                true => object.lease.write_copied(range, &pieces),
+                false => object.lease.write_pages(range, &pieces),
             };
             match written {
                 Ok(()) => fills.stats.stored(range.len()),

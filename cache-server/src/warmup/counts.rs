@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_file_is_done_with_its_last_unit() {
         let (mut books, cut) = (Books::default(), Cut::new(2, None));
-        let size = 40 << 20;
+        let size = 10 << 20;
         let units: Vec<_> = cut.units(EntryId(1), size).collect();
         assert_eq!(units.len(), 4);
         for &unit in &units {

@@ -5,8 +5,8 @@ use forebay_core::chunk::CHUNK_SIZE;
 use forebay_core::manifest::EntryId;
 use forebay_core::placement::SEGMENT_SIZE;
 
-/// The most bytes of a unit, and of a call: large enough that a call costs nothing beside
-/// them, small enough that progress is seen. Segments are a multiple of it.
+/// The most bytes of a call: large enough that a call costs nothing beside them, small
+/// enough that progress is seen.
 const MOST_BYTES: u64 = 32 << 20;
 
 /// Bytes of one file that one member is to have.
@@ -21,26 +21,29 @@ pub(super) struct Unit {
 /// How files are cut into units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
-    bytes: u64,
+    unit_bytes: u64,
+    call_bytes: u64,
     copies: u8,
 }
 
 impl Cut {
-    /// Units for `copies` of each byte at `rate` bytes a second: of a quarter of a second,
+    /// For `copies` of each byte at `rate` bytes a second: calls of a quarter of a second,
     /// so that a slow warm-up is slow at every moment.
     pub(super) fn new(copies: u8, rate: Option<u64>) -> Self {
         let wanted = rate.map_or(MOST_BYTES, |rate| rate / 4);
         // A power of two divides a segment.
         let wanted = 1 << wanted.max(1).ilog2();
+        let call_bytes = wanted.clamp(CHUNK_SIZE, MOST_BYTES);
         Self {
-            bytes: wanted.clamp(CHUNK_SIZE, MOST_BYTES),
+            unit_bytes: call_bytes.min(SEGMENT_SIZE),
+            call_bytes,
             copies,
         }
     }
 
-    /// The most bytes of one unit.
-    pub(super) fn bytes(self) -> u64 {
-        self.bytes
+    /// The bytes with which a call is full.
+    pub(super) fn call_bytes(self) -> u64 {
+        self.call_bytes
     }
 
     /// How many members have each byte in the end.
@@ -50,17 +53,16 @@ impl Cut {
 
     /// The units of a file of `size` bytes, in order; none of an empty one.
     pub(super) fn units(self, entry: EntryId, size: u64) -> impl Iterator<Item = Unit> {
-        const { assert!(SEGMENT_SIZE.is_multiple_of(MOST_BYTES)) };
-        let starts = (0..size.div_ceil(self.bytes)).map(move |n| n * self.bytes);
+        let starts = (0..size.div_ceil(self.unit_bytes)).map(move |n| n * self.unit_bytes);
         starts.flat_map(move |start| {
-            let range = ByteRange::new(start, (start + self.bytes).min(size));
+            let range = ByteRange::new(start, (start + self.unit_bytes).min(size));
             (0..self.copies).map(move |copy| Unit { entry, range, copy })
         })
     }
 
     /// How many [`units`](Self::units) there are.
     pub(super) fn count(self, size: u64) -> u64 {
-        size.div_ceil(self.bytes) * u64::from(self.copies)
+        size.div_ceil(self.unit_bytes) * u64::from(self.copies)
     }
 }
 
@@ -84,7 +86,7 @@ mod tests {
             for units in units.chunks(copies.into()) {
                 let range = units[0].range;
                 prop_assert_eq!(range.start(), at);
-                prop_assert!(range.len() <= cut.bytes());
+                prop_assert!(range.len() <= cut.unit_bytes);
                 prop_assert_eq!(range.start() / SEGMENT_SIZE, (range.end() - 1) / SEGMENT_SIZE);
                 prop_assert!(range.start().is_multiple_of(CHUNK_SIZE));
                 prop_assert!(units.iter().zip(0..).all(|(unit, n)| (unit.range, unit.copy) == (range, n)));

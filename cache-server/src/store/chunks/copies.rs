@@ -13,10 +13,10 @@ use super::{ChunkMap, Many, PER_WORD, Piece, Table};
 
 /// Chunks of a segment.
 const CHUNKS: u64 = SEGMENT_SIZE / CHUNK_SIZE;
-/// Words in which their states lie.
-const WORDS: usize = (CHUNKS / PER_WORD) as usize;
-/// The lower bit of each pair.
-const LOWER_BITS: u64 = 0x5555_5555_5555_5555;
+/// The lower bit of each pair, for the chunks of a segment.
+const LOWER_BITS: u64 = 0x5555_5555_5555_5555 >> (64 - 2 * CHUNKS);
+// The states of a segment lie in one word.
+const _: () = assert!(PER_WORD.is_multiple_of(CHUNKS));
 
 /// A bit for each segment of an object.
 #[derive(Debug)]
@@ -123,11 +123,12 @@ impl ChunkMap {
 impl Many {
     /// How many whole chunks of a segment are here.
     fn whole_of(&self, segment: u64) -> u64 {
-        let held = |word: &AtomicU64| {
-            let bits = word.load(Acquire);
-            u64::from(((bits | bits >> 1) & LOWER_BITS).count_ones())
+        let first = segment * CHUNKS;
+        let Some(word) = self.words.get((first / PER_WORD) as usize) else {
+            return 0;
         };
-        self.words_of(segment).iter().map(held).sum()
+        let bits = word.load(Acquire) >> (first % PER_WORD * 2);
+        u64::from(((bits | bits >> 1) & LOWER_BITS).count_ones())
     }
 
     /// Whether anything of a segment is here.
@@ -135,12 +136,6 @@ impl Many {
         let chunks = segment * CHUNKS..(segment + 1) * CHUNKS;
         let partial = || self.partial_now().range(chunks).next().is_some();
         self.whole_of(segment) > 0 || partial()
-    }
-
-    fn words_of(&self, segment: u64) -> &[AtomicU64] {
-        let first = (segment as usize * WORDS).min(self.words.len());
-        let end = (first + WORDS).min(self.words.len());
-        &self.words[first..end]
     }
 }
 

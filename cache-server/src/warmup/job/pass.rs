@@ -143,7 +143,7 @@ impl Pass<'_> {
         batch.units.push((unit, target.size));
         batch.pieces.push(Piece::new(target, unit.range)?);
         batch.bytes += unit.range.len();
-        let full = batch.units.len() >= MOST_UNITS || batch.bytes >= self.passes.cut.bytes();
+        let full = batch.units.len() >= MOST_UNITS || batch.bytes >= self.passes.cut.call_bytes();
         if full { filling.remove(&name) } else { None }
     }
 
