@@ -53,19 +53,23 @@ fn main() -> Result<ExitCode> {
         List::Csi => show::csi::ITEMS,
         List::Distributed => show::distributed::ITEMS,
     };
+    let (scale, less) = match (args.tiny, args.medium) {
+        (true, _) => (Scale::TINY, ", a few MiB (`--tiny`)"),
+        (_, true) => (
+            Scale::MEDIUM,
+            ", less data than the promises are made for (`--medium`)",
+        ),
+        _ => (Scale::FULL, ""),
+    };
     let options = Options {
         peers: !args.without_peers,
-        scale: match (args.tiny, args.medium) {
-            (true, _) => Scale::TINY,
-            (_, true) => Scale::MEDIUM,
-            _ => Scale::FULL,
-        },
+        scale,
         rounds: args.rounds as usize,
     };
     let report = show::run(items, &args.only, &options);
     if args.write && args.list == List::LocalSpeed {
         let text = format!(
-            "{}, {}, medians of {} rounds.\n\n{}",
+            "{}, {}, medians of {} rounds{less}.\n\n{}",
             Utc::now().format("%Y-%m-%d"),
             machine::describe(),
             args.rounds,
