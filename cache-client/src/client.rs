@@ -236,15 +236,24 @@ fn held(lease: &Lease) -> Result<&Arc<RemoteLease>, CacheError> {
 
 impl Cache for Client {
     fn lease(&self, file: FileRef) -> BoxFuture<'_, Result<Lease, CacheError>> {
+        let lease = move |remote: Arc<RemoteLease>| Lease {
+            file,
+            size: remote.size(),
+            state: Box::new(remote),
+        };
+        if let Some(found) = self.link.places().find(file) {
+            let remote = RemoteLease::at_place(file, found);
+            return futures::future::ready(Ok(lease(remote))).boxed();
+        }
         async move {
-            let taken =
-                |session: Arc<Session>| async move { RemoteLease::take(&session, file).await };
-            let remote = self.link.persist(taken).await?;
-            Ok(Lease {
-                file,
-                size: remote.size(),
-                state: Box::new(remote),
-            })
+            let taken = |session: Arc<Session>| async move {
+                let remote = RemoteLease::take(&session, file).await?;
+                if remote.is_packed() {
+                    session.missed(file);
+                }
+                Ok(remote)
+            };
+            self.link.persist(taken).await.map(lease)
         }
         .boxed()
     }
@@ -291,6 +300,9 @@ impl Cache for Client {
             if let Some(file) = remote.whole() {
                 return Some(file);
             }
+            if remote.is_packed() {
+                return None;
+            }
             // Never worth a wait: without a server there is no such file now.
             let session = self.link.current()?;
             let number = remote.number_in(&session).await.ok()?;
@@ -308,6 +320,7 @@ impl Cache for Client {
     fn distrust<'a>(&'a self, lease: &'a Lease, range: ByteRange) -> BoxFuture<'a, ()> {
         async move {
             let Ok(remote) = held(lease) else { return };
+            self.link.places().forget(lease.file);
             remote.forget();
             // Without a server there is nobody to tell; the next one verifies all it has.
             let Some(session) = self.link.current() else {
@@ -315,6 +328,8 @@ impl Cache for Client {
             };
             if let Ok(lease) = remote.number_in(&session).await {
                 let _ = session.call(&Request::Distrust { lease, range }).await;
+                // A lease that was taken for this was told the same as before.
+                remote.forget();
             }
         }
         .boxed()

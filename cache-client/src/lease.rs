@@ -11,6 +11,7 @@ use forebay_proto::local::{Presence, Reply, Request, WholeFile};
 
 use crate::bitmap::Bitmap;
 use crate::error::CallError;
+use crate::places::Found;
 use crate::session::Session;
 
 /// A lease on the server of this machine.
@@ -20,8 +21,9 @@ pub(crate) struct RemoteLease {
     size: u64,
     // Read by each read of the file, written when the server has something new.
     view: RwLock<View>,
-    // The session in which it was last taken, and its number there.
-    held: Mutex<(Arc<Session>, u64)>,
+    // The session in which it was last taken, and its number there; None while what was
+    // opened at its place has not had to be leased.
+    held: Mutex<Option<(Arc<Session>, u64)>>,
 }
 
 /// What a lease knows of its object.
@@ -77,10 +79,33 @@ impl RemoteLease {
             file,
             size,
             view: RwLock::new(View::new(size, leased)),
-            held: Mutex::new((Arc::clone(session), lease)),
+            held: Mutex::new(Some((Arc::clone(session), lease))),
         });
         session.watch(lease, &remote);
         Ok(remote)
+    }
+
+    /// A file that lies at a place which is known.
+    pub(crate) fn at_place(file: FileRef, found: Found) -> Arc<Self> {
+        let view = View {
+            backing: Some(found.backing),
+            present: Bitmap::new(chunk::count(found.size), Presence::Everything),
+        };
+        Arc::new(Self {
+            file,
+            size: found.size,
+            view: RwLock::new(view),
+            held: Mutex::default(),
+        })
+    }
+
+    /// Whether the object lies in a pack, as far as is known.
+    pub(crate) fn is_packed(&self) -> bool {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        // Only objects with a file of their own begin at its first byte.
+        view.backing
+            .as_ref()
+            .is_some_and(|backing| backing.offset != 0)
     }
 
     /// The object's size.
@@ -108,12 +133,13 @@ impl RemoteLease {
         }
         let lost = {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            if Arc::ptr_eq(&held.0, session) {
+            match &*held {
                 // Another reader of the file was faster.
-                Some(number)
-            } else {
-                *held = (Arc::clone(session), number);
-                None
+                Some((known, _)) if Arc::ptr_eq(known, session) => Some(number),
+                _ => {
+                    *held = Some((Arc::clone(session), number));
+                    None
+                }
             }
         };
         if let Some(number) = lost {
@@ -132,7 +158,8 @@ impl RemoteLease {
     /// Its number in `session`, if it is held there.
     pub(crate) fn number_if_in(&self, session: &Arc<Session>) -> Option<u64> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::ptr_eq(&held.0, session).then_some(held.1)
+        let (known, number) = held.as_ref()?;
+        Arc::ptr_eq(known, session).then_some(*number)
     }
 
     /// Where `range` can be read, if it is known to be present.
@@ -200,6 +227,8 @@ impl RemoteLease {
 impl Drop for RemoteLease {
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
-        held.0.release(held.1);
+        if let Some((session, number)) = held {
+            session.release(*number);
+        }
     }
 }

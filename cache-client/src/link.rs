@@ -1,6 +1,6 @@
 //! Staying connected: one session after another, with the leases carried over.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use forebay_core::ErrorKind;
@@ -10,13 +10,14 @@ use forebay_proto::local::{Attach, Request, StreamError, Wanted};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::client::ClientConfig;
 use crate::error::{CallError, ConnectError};
 use crate::lease::RemoteLease;
+use crate::places::Places;
 use crate::session::{Incoming, Session};
 
 /// Between the first two attempts to reconnect; doubles from there.
@@ -25,6 +26,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Leases that are taken anew at the same time.
 const LEASES_AT_ONCE: usize = 64;
+/// Between two reports of what was opened without asking.
+const TELL_USED_EVERY: Duration = Duration::from_secs(1);
 /// How long the server may take to notice that the client goes.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,8 @@ pub(crate) struct Link {
     token: [u8; 16],
     // The session that can be used; None while there is none.
     current: watch::Sender<Option<Arc<Session>>>,
+    /// Those of the last session, while there is none, too: what lies there stays readable.
+    places: RwLock<Arc<Places>>,
     /// The versions that were attached, to be attached again.
     attached: Mutex<Vec<(String, VersionId)>>,
     closing: CancellationToken,
@@ -49,6 +54,7 @@ impl Link {
         let link = Arc::new(Self {
             config,
             token,
+            places: RwLock::new(Arc::clone(session.places())),
             current: watch::Sender::new(Some(session)),
             attached: Mutex::default(),
             closing: CancellationToken::new(),
@@ -63,6 +69,12 @@ impl Link {
         if !attached.contains(&entry) {
             attached.push(entry);
         }
+    }
+
+    /// Where small files are known to lie.
+    pub(crate) fn places(&self) -> Arc<Places> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&places)
     }
 
     /// The session in use, if there is one.
@@ -124,11 +136,19 @@ impl Link {
         let mut serving = tokio::spawn(incoming.run());
         // Held in sessions that have gone.
         let mut orphans: Vec<Weak<RemoteLease>> = Vec::new();
+        let mut tick = tokio::time::interval(TELL_USED_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ended = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return self.say_goodbye(serving).await,
                 ended = &mut serving => ended,
+                _ = tick.tick() => {
+                    if let Some(session) = self.current() {
+                        session.tell_used();
+                    }
+                    continue;
+                }
             };
             let lost = self.current.send_replace(None);
             orphans.extend(lost.iter().flat_map(|session| session.held()));
@@ -142,6 +162,10 @@ impl Link {
             };
             serving = tokio::spawn(incoming.run());
             self.attach_again(&session).await;
+            {
+                let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+                *places = Arc::clone(session.places());
+            }
             self.current.send_replace(Some(Arc::clone(&session)));
             info!(socket = %self.config.socket.display(), "reconnected to the cache server");
             lease_again(&session, &orphans).await;

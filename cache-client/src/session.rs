@@ -12,13 +12,14 @@ use forebay_core::ErrorKind;
 use forebay_core::cache::{CacheError, FileRef, Usage};
 use forebay_proto::local::{
     Frame, FrameReader, FrameWriter, Hello, MAX_PAYLOAD, NEWEST, OLDEST, Reply, Request,
-    StreamError, Welcome,
+    StreamError, WITH_PLACES, Welcome,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::error::{CallError, ConnectError};
 use crate::lease::{Leased, RemoteLease};
+use crate::places::Places;
 
 /// How long a server may take to say welcome.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -61,6 +62,8 @@ pub(crate) struct Session {
     leases: Mutex<HashMap<u64, Weak<RemoteLease>>>,
     capacity: AtomicU64,
     used: AtomicU64,
+    places: Arc<Places>,
+    knows_places: bool,
 }
 
 impl Session {
@@ -86,6 +89,8 @@ impl Session {
             leases: Mutex::default(),
             capacity: AtomicU64::new(welcome.usage.capacity_bytes),
             used: AtomicU64::new(welcome.usage.used_bytes),
+            places: Arc::default(),
+            knows_places: welcome.version >= WITH_PLACES,
         });
         let incoming = Incoming {
             session: Arc::clone(&session),
@@ -102,6 +107,30 @@ impl Session {
         Usage {
             capacity_bytes: self.capacity.load(Ordering::Relaxed),
             used_bytes: self.used.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The places that were told in this session.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// Notes that `file`, which lies in a pack, had to be leased, and asks for the places
+    /// around it when that is worth it.
+    pub(crate) fn missed(&self, file: FileRef) {
+        if self.knows_places
+            && let Some(first) = self.places.missed(file)
+        {
+            let version = file.version;
+            self.hint(&Request::Places { version, first });
+        }
+    }
+
+    /// Tells the server what was opened without asking it.
+    pub(crate) fn tell_used(&self) {
+        let used = self.places.take_used();
+        if !used.is_empty() {
+            self.hint(&Request::Used(used));
         }
     }
 
@@ -227,6 +256,18 @@ impl Session {
             Reply::Usage(usage) => {
                 self.capacity.store(usage.capacity_bytes, Ordering::Relaxed);
                 self.used.store(usage.used_bytes, Ordering::Relaxed);
+                return Ok(());
+            }
+            Reply::Places {
+                version,
+                pack,
+                places,
+            } => {
+                self.places.note(*version, *pack, places, descriptor);
+                return Ok(());
+            }
+            Reply::Withdrawn(pack) => {
+                self.places.withdraw(*pack);
                 return Ok(());
             }
             Reply::Backed { lease, .. } | Reply::Whole { lease, .. } => {

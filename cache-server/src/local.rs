@@ -21,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::control::{self, ControlPort};
-use crate::node::{Summary, WarmupProgress};
+use crate::node::{NodeCache, Summary, WarmupProgress};
 
 mod answer;
 mod connection;
 mod leases;
 mod peer;
+mod places;
 mod socket;
 mod stats;
 
@@ -105,7 +106,7 @@ impl Default for LocalConfig {
 /// Serves the cache to other processes of this machine.
 #[derive(Debug)]
 pub struct LocalServer {
-    cache: Arc<dyn Cache>,
+    node: Arc<NodeCache>,
     datasets: Arc<dyn Datasets>,
     config: LocalConfig,
     stats: Arc<ClientStats>,
@@ -116,16 +117,16 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// A server of `cache`, in which every version that `datasets` attaches can be read.
+    /// A server of the cache of `node`, in which every version that `datasets` attaches can be read.
     /// It serves until `stop`.
     pub fn new(
-        cache: Arc<dyn Cache>,
+        node: Arc<NodeCache>,
         datasets: Arc<dyn Datasets>,
         config: LocalConfig,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            cache,
+            node,
             datasets,
             config,
             stats: Arc::default(),
@@ -205,7 +206,7 @@ impl LocalServer {
             server: self.run,
             in_flight: self.config.in_flight,
             grace_ms: u32::try_from(self.config.grace.as_millis()).unwrap_or(u32::MAX),
-            usage: self.cache.usage(),
+            usage: self.node.usage(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::store::{ShareId, Store};
 
 mod bring;
 mod census;
+mod places;
 mod report;
 mod warmup;
 

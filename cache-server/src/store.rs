@@ -62,6 +62,7 @@ mod room;
 mod scrub;
 mod share;
 mod shelf;
+mod spot;
 mod stats;
 mod stop;
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub use error::{StoreError, WriteError};
 pub use lease::ObjectLease;
 pub use pieces::Pieces;
 pub use share::{ShareId, ShareUse, Terms};
+pub use spot::{HeldPack, Spot};
 pub use stats::StoreStats;
 
 use flusher::Flusher;
@@ -192,7 +194,9 @@ impl Store {
     /// byte on. What another one has brought stays that one's.
     pub fn lease_for(self: &Arc<Self>, share: ShareId, id: ObjectId, size: u64) -> ObjectLease {
         if self.shared.is_for_packs(id, size) {
-            self.shared.accessed_packed(id);
+            if let Some((pack, _)) = self.shared.packed.find(id) {
+                self.shared.accessed_packed(&pack, 1);
+            }
             return ObjectLease::packed(Arc::clone(self), id, size, share);
         }
         let object = self.shared.index.pin(id, size, share);
@@ -394,11 +398,9 @@ impl Shared {
         (1..self.pack_below).contains(&size) && !(self.has_small_files && has_file())
     }
 
-    fn accessed_packed(&self, id: ObjectId) {
-        if let Some((pack, _)) = self.packed.find(id)
-            && let Some(tier) = self.tiers.get(usize::from(pack.tier))
-        {
-            tier.accessed_packed(&pack);
+    fn accessed_packed(&self, pack: &Pack, objects: u32) {
+        if let Some(tier) = self.tiers.get(usize::from(pack.tier)) {
+            tier.accessed_packed(pack, objects);
         }
     }
 

@@ -13,7 +13,6 @@ use forebay_cache_server::control;
 use forebay_cache_server::local::{self, BindError, Listening, LocalConfig, LocalServer};
 use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::source::OriginConfig;
-use forebay_core::cache::Cache;
 use forebay_core::metric::{self, Measured, Reading};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -87,14 +86,13 @@ impl ServerProcess {
         let calls = Calls::new(&warmups, status);
         let controls = Controls::serve(calls, from_here, from_members, member);
         warmups.resume();
-        let cache = Arc::clone(&node) as Arc<dyn Cache>;
         let limits = LocalConfig {
             grace: config.lease_grace,
             group: config.group,
             control: Some(here),
             ..LocalConfig::default()
         };
-        let local = LocalServer::new(cache, served, limits, stop.clone());
+        let local = LocalServer::new(Arc::clone(&node), served, limits, stop.clone());
         let beside = socket.with_extension("metrics.sock");
         // Whoever bound the socket above is the only server of it.
         let _ = std::fs::remove_file(&beside);

@@ -19,8 +19,8 @@
 //! The client's first frame is [`Request::Hello`]: the protocol versions that it speaks,
 //! from oldest to newest, and a token of its own. The server answers with
 //! [`Reply::Welcome`] and the newest version that both speak, or with [`Reply::Failed`]
-//! and closes. Version 1 is the only one so far. Messages may be added to a version's
-//! successor; within a version nothing changes.
+//! and closes. Messages may be added to a version's successor; within a version nothing
+//! changes. Version 2 adds [`Request::Places`], [`Request::Used`] and their replies.
 //!
 //! # Leases
 //! A lease belongs to the connection. When the connection breaks off, the server keeps
@@ -31,6 +31,15 @@
 //! The descriptor of a lease's file is passed when it is first known and whenever it
 //! changes, read-only. Chunks that a reply has called present stay readable through that
 //! descriptor for as long as the lease lives, so the client need not ask again.
+//!
+//! # Places
+//! A lease of a small object costs a message, and so does each of the next thousand. A
+//! client may ask for the **places** of a run of files instead: in which pack each of them
+//! lies, and where. The pack's descriptor comes with its first places, and the client opens
+//! what lies there without a lease, for as long as the server has not said
+//! [`Reply::Withdrawn`]: that the pack was evicted, or that some of it was found wrong. It
+//! then closes the descriptor, whose file takes up room until it does. No pack outlasts the
+//! connection that follows on the one in which it was told.
 //!
 //! # Limits
 //! A client has at most [`Welcome::in_flight`] requests unanswered. Whoever breaks a rule
@@ -49,18 +58,24 @@ mod stream;
 
 pub use frame::{Header, MAX_PAYLOAD};
 pub use presence::Presence;
-pub use reply::{Reply, Report, StoredVersion, WarmupCounts, WarmupFailure, Welcome, WholeFile};
-pub use request::{Attach, Hello, MAX_RUNS, Request, Wanted};
+pub use reply::{
+    Place, Reply, Report, StoredVersion, WarmupCounts, WarmupFailure, Welcome, WholeFile,
+};
+pub use request::{Attach, Hello, MAX_RUNS, PLACES, Request, Wanted};
 pub use stream::{Frame, FrameReader, FrameWriter, StreamError};
 
 /// The oldest version of the protocol that this program speaks.
 pub const OLDEST: u16 = 1;
 /// The newest.
-pub const NEWEST: u16 = 1;
+pub const NEWEST: u16 = 2;
+/// The first that knows of places.
+pub const WITH_PLACES: u16 = 2;
 
 /// The most bytes that one [`Request::Ensure`] may name: four times what the kernel asks
 /// for at once.
 pub const MAX_RANGE: u64 = 64 << 20;
+/// The most packs that a client keeps open for the places in them: 64 GiB of small objects.
+pub const MAX_PACKS: usize = 1024;
 /// The longest name of a dataset, in bytes.
 pub const MAX_NAME: usize = 255;
 /// The longest message of an error, in bytes; longer ones are cut.

@@ -73,6 +73,21 @@ impl Answers {
         });
     }
 
+    /// Sends a reply with a descriptor of `file` that can only read.
+    pub(super) fn send_file(
+        &self,
+        request: u64,
+        reply: &Reply,
+        file: &File,
+    ) -> Result<(), CacheError> {
+        let descriptor = read_only(file).map_err(|error| {
+            let message = format!("open a cached file for a client: {error}");
+            CacheError::new(ErrorKind::Internal, message)
+        })?;
+        self.send_with(request, reply, descriptor);
+        Ok(())
+    }
+
     /// Says that a request failed.
     pub(super) fn fail(&self, request: u64, error: &CacheError) {
         let reply = Reply::Failed {
@@ -185,11 +200,7 @@ impl Answers {
             self.send(request, &reply(false));
             return Ok(());
         }
-        let descriptor = read_only(&file).map_err(|error| {
-            let message = format!("open a cached file for a client: {error}");
-            CacheError::new(ErrorKind::Internal, message)
-        })?;
-        self.send_with(request, &reply(true), descriptor);
+        self.send_file(request, &reply(true), &file)?;
         *passed = Some(file);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_core::cache::{CacheError, FileRef, Usage};
+use forebay_core::cache::{Cache, CacheError, FileRef, Usage};
 use forebay_core::manifest::VersionId;
 use forebay_core::{ByteRange, ErrorKind};
 use forebay_proto::local::{
@@ -23,6 +23,7 @@ use super::LocalServer;
 use super::answer::Answers;
 use super::leases::{HeldLease, Leases};
 use super::peer::Peer;
+use super::places::Places;
 use crate::node::WarmupProgress;
 
 /// How long a client may take to say hello.
@@ -116,6 +117,8 @@ impl Connection {
         let mut tick = tokio::time::interval(USAGE_EVERY);
         let mut advise = tokio::time::interval(ADVISE_EVERY);
         advise.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut places = Places::default();
+        let mut withdrawals = self.server.node.store().withdrawals();
         loop {
             let waits = !self.unadvised().is_empty();
             let frame = tokio::select! {
@@ -124,8 +127,12 @@ impl Connection {
                     self.advise_again();
                     continue;
                 }
+                Ok(()) = withdrawals.changed() => {
+                    places.check(&self.answers);
+                    continue;
+                }
                 _ = tick.tick() => {
-                    let usage = self.server.cache.usage();
+                    let usage = self.server.node.usage();
                     if usage != told {
                         told = usage;
                         self.answers.send(0, &Reply::Usage(usage));
@@ -140,7 +147,7 @@ impl Connection {
             let request = Request::decode(frame.header.kind, &frame.payload);
             match request.map_err(StreamError::from)? {
                 Request::Bye => return Ok(()),
-                request => self.take(frame.header.request, request)?,
+                request => self.take(frame.header.request, request, &mut places)?,
             }
         }
     }
@@ -149,7 +156,7 @@ impl Connection {
     fn advise_again(&self) {
         self.unadvised().retain(|lease| {
             let held = self.leases.get(*lease);
-            held.is_some_and(|held| held.advise_again(&*self.server.cache))
+            held.is_some_and(|held| held.advise_again(&*self.server.node))
         });
     }
 
@@ -185,13 +192,23 @@ impl Connection {
     }
 
     /// Takes one request: answers it, or begins what will.
-    fn take(self: &Arc<Self>, number: u64, request: Request) -> Result<(), Broken> {
+    fn take(
+        self: &Arc<Self>,
+        number: u64,
+        request: Request,
+        places: &mut Places,
+    ) -> Result<(), Broken> {
         match request {
             Request::Hello(_) | Request::Bye => return Err(rule("a second hello")),
+            Request::Places { version, first } => {
+                // A version that is not known has no places; opening a file says so.
+                let _ = places.tell(&self.server.node, version, first, &self.answers);
+            }
+            Request::Used(packs) => places.used(&packs),
             Request::Release(lease) => self.leases.remove(lease),
             Request::Advise { lease, range } => {
                 if let Some(held) = self.leases.get(lease)
-                    && held.advise(&*self.server.cache, range)
+                    && held.advise(&*self.server.node, range)
                 {
                     self.unadvised().insert(lease);
                 }
@@ -211,7 +228,7 @@ impl Connection {
             Request::Whole(lease) => {
                 let (this, held) = (Arc::clone(self), self.held(lease)?);
                 let answer = async move {
-                    let file = this.server.cache.whole(&held.lease).await;
+                    let file = this.server.node.whole(&held.lease).await;
                     if let Err(error) = this.answers.whole(number, &held, file) {
                         this.answers.fail(number, &error);
                     }
@@ -221,7 +238,7 @@ impl Connection {
             Request::Distrust { lease, range } => {
                 let (this, held) = (Arc::clone(self), self.held(lease)?);
                 self.reply(number, async move {
-                    let cache = &this.server.cache;
+                    let cache = &this.server.node;
                     cache.distrust(&held.lease, range).await;
                     Ok(Reply::Count(cache.cached_bytes(held.lease.file).await?))
                 })?;
@@ -229,7 +246,7 @@ impl Connection {
             Request::CachedBytes(file) => {
                 let this = Arc::clone(self);
                 self.reply(number, async move {
-                    let bytes = this.server.cache.cached_bytes(file).await?;
+                    let bytes = this.server.node.cached_bytes(file).await?;
                     Ok(Reply::Count(bytes))
                 })?;
             }
@@ -281,7 +298,7 @@ impl Connection {
         }
         let this = Arc::clone(self);
         let answer = async move {
-            let cache = &*this.server.cache;
+            let cache = &*this.server.node;
             match cache.ensure(&held.lease, range).await {
                 Ok(found) => {
                     let answers = &this.answers;
@@ -294,7 +311,7 @@ impl Connection {
     }
 
     async fn lease(&self, number: u64, file: FileRef) {
-        let cache = &*self.server.cache;
+        let cache = &*self.server.node;
         let lease = match cache.lease(file).await {
             Ok(lease) => lease,
             Err(error) => return self.answers.fail(number, &error),

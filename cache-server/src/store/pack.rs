@@ -97,6 +97,8 @@ pub(super) struct Pack {
     objects: AtomicU32,
     accesses: AtomicU32,
     recent: AtomicBool,
+    // How often something that was in it turned out not to be any more.
+    withdrawals: AtomicU32,
 }
 
 /// The accounts of a pack.
@@ -139,6 +141,7 @@ impl Pack {
             objects: AtomicU32::new(0),
             accesses: AtomicU32::new(0),
             recent: AtomicBool::new(false),
+            withdrawals: AtomicU32::new(0),
         }
     }
 
@@ -166,15 +169,21 @@ impl Pack {
         self.gone.load(Acquire)
     }
 
-    /// Counts one opened object; true if the pack as a whole counts as opened once.
+    /// Counts opened objects; returns how often more the pack as a whole counts as opened.
     ///
     /// A pass over the dataset opens each object once, and that is one access to the
     /// pack, not hundreds: or the policy could not tell a scan from a pack that is used
     /// again and again.
-    pub(super) fn was_accessed(&self) -> bool {
-        let accesses = self.accesses.fetch_add(1, Relaxed).wrapping_add(1);
+    pub(super) fn accesses(&self, opened: u32) -> u32 {
+        let before = self.accesses.fetch_add(opened, Relaxed);
         let objects = self.objects.load(Relaxed).max(1);
-        accesses.is_multiple_of(objects)
+        (before % objects).saturating_add(opened) / objects
+    }
+
+    /// How often an object was withdrawn: a count that has changed says that not all that
+    /// lay here before it was read is good still.
+    pub(super) fn withdrawals(&self) -> u32 {
+        self.withdrawals.load(Acquire)
     }
 
     /// The name by which the eviction policy knows the pack.
@@ -256,7 +265,9 @@ mod tests {
     fn one_pass_over_its_objects_is_one_access_to_a_pack() {
         let pack = Pack::new(0, 0, Class::default(), 0);
         pack.ledger().unwrap().add_objects(600, 600);
-        assert_eq!((0..1800).filter(|_| pack.was_accessed()).count(), 3);
+        assert_eq!((0..1800).map(|_| pack.accesses(1)).sum::<u32>(), 3);
+        assert_eq!((0..18).map(|_| pack.accesses(100)).sum::<u32>(), 3);
+        assert_eq!([5399, 1, 0].map(|opened| pack.accesses(opened)), [8, 1, 0]);
     }
 
     #[test]

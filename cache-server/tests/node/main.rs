@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 mod conformance;
 mod corruption;
 mod fixture;
+mod places;
 mod random_reads;
 mod separate;
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use forebay_cache_client::{Client, ClientConfig, ConnectError, Wanted};
 use forebay_cache_server::fill::FillConfig;
-use forebay_cache_server::local::{self, Attached, Datasets, LocalConfig, LocalServer};
+use forebay_cache_server::local::{
+    self, Attached, ClientStats, Datasets, LocalConfig, LocalServer,
+};
 use forebay_cache_server::node::{NodeCache, Summary, WarmupProgress};
 use forebay_cache_server::origin::Fault;
 use forebay_core::cache::{Cache, CacheError};
@@ -118,7 +120,7 @@ impl Server {
             grace: GRACE,
             ..LocalConfig::default()
         };
-        let cache: Arc<dyn Cache> = Arc::clone(&node.cache) as _;
+        let cache = Arc::clone(&node.cache);
         let local = LocalServer::new(cache, Arc::new(datasets), config, stop.clone());
         let listener = local::bind(&node.socket(), None).unwrap();
         let serving = tokio::spawn(Arc::clone(&local).serve(listener));
@@ -141,6 +143,22 @@ impl Separate {
         let client = client(node).await;
         Self { client, server }
     }
+
+    /// A server for a client that is there already.
+    pub(crate) fn serve(node: &Node, client: &Arc<Client>) -> Self {
+        Self {
+            client: Arc::clone(client),
+            server: Server::start(node),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Arc<ClientStats> {
+        Arc::clone(self.server.local.stats())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+    }
 }
 
 async fn client(node: &Node) -> Arc<Client> {
@@ -154,7 +172,7 @@ async fn client(node: &Node) -> Arc<Client> {
     client
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -8,7 +8,7 @@ use forebay_core::cache::Usage;
 use forebay_core::manifest::VersionId;
 
 use super::frame::frame;
-use super::{MAX_MESSAGE, MAX_PAYLOAD, Presence, option, put_option, put_version, version};
+use super::{MAX_MESSAGE, MAX_PAYLOAD, PLACES, Presence, option, put_option, put_version, version};
 use crate::wire::{DecodeError, Fields, PutFields, Result};
 
 /// The most stored versions in one answer; the newest are told.
@@ -106,6 +106,17 @@ pub struct WarmupFailure {
     pub reason: String,
 }
 
+/// Where a small file lies in a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's entry in the manifest.
+    pub entry: u32,
+    /// The offset of its first byte in the pack.
+    pub offset: u32,
+    /// Its bytes.
+    pub len: u32,
+}
+
 /// What the server answers, or says unasked. The number of a variant on the wire is its
 /// position, from 128 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +195,19 @@ pub enum Reply {
     WarmupEnd(WarmupCounts),
     /// How full the cache is now. Never asked for.
     Usage(Usage),
+    /// What [`Request::Places`](super::Request::Places) asked for, of one pack. The number
+    /// is 0.
+    Places {
+        /// The version.
+        version: VersionId,
+        /// The pack, by a number that the server uses once. Its descriptor comes with this
+        /// message if it has not come before, or was withdrawn since.
+        pack: u32,
+        /// The files in it, at most [`PLACES`](super::PLACES).
+        places: Vec<Place>,
+    },
+    /// The places in this pack are good no more. Never asked for.
+    Withdrawn(u32),
 }
 
 impl Reply {
@@ -205,6 +229,8 @@ impl Reply {
             Self::WarmupFailure(_) => 140,
             Self::WarmupEnd(_) => 141,
             Self::Usage(_) => 142,
+            Self::Places { .. } => 143,
+            Self::Withdrawn(_) => 144,
         }
     }
 
@@ -298,6 +324,21 @@ impl Reply {
                 payload.put_text(&failure.reason, MAX_MESSAGE);
             }
             Self::Usage(usage) => put_usage(payload, *usage),
+            Self::Places {
+                version,
+                pack,
+                places,
+            } => {
+                put_version(payload, *version);
+                payload.put_u32_le(*pack);
+                payload.put_count(places.len());
+                for place in places {
+                    for number in [place.entry, place.offset, place.len] {
+                        payload.put_u32_le(number);
+                    }
+                }
+            }
+            Self::Withdrawn(pack) => payload.put_u32_le(*pack),
         }
     }
 
@@ -364,6 +405,12 @@ fn decode(kind: u8, fields: &mut Fields<'_>, payload: &Bytes) -> Result<Reply> {
         }),
         141 => Reply::WarmupEnd(counts(fields)?),
         142 => Reply::Usage(usage(fields)?),
+        143 => Reply::Places {
+            version: version(fields)?,
+            pack: fields.u32("pack")?,
+            places: places(fields)?,
+        },
+        144 => Reply::Withdrawn(fields.u32("pack")?),
         kind => return Err(DecodeError::UnknownKind { kind }),
     })
 }
@@ -404,6 +451,19 @@ fn report(fields: &mut Fields<'_>) -> Result<Report> {
         usage: usage(fields)?,
         dir: fields.text("cache directory", MAX_DIR)?.to_owned(),
     })
+}
+
+fn places(fields: &mut Fields<'_>) -> Result<Vec<Place>> {
+    let count = fields.count("places", PLACES as usize)?;
+    (0..count)
+        .map(|_| {
+            Ok(Place {
+                entry: fields.u32("entry")?,
+                offset: fields.u32("offset")?,
+                len: fields.u32("length")?,
+            })
+        })
+        .collect()
 }
 
 fn whole_file(fields: &mut Fields<'_>) -> Result<WholeFile> {

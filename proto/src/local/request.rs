@@ -6,11 +6,13 @@ use forebay_core::cache::FileRef;
 use forebay_core::manifest::VersionId;
 
 use super::frame::frame;
-use super::{MAX_NAME, file, put_file, put_version, version};
+use super::{MAX_NAME, MAX_PACKS, file, put_file, put_version, version};
 use crate::wire::{DecodeError, Fields, PutFields, Result};
 
 /// The most runs of entries in one frame of a [`Request::Warmup`].
 pub const MAX_RUNS: usize = 1 << 16;
+/// The entries whose places one [`Request::Places`] asks for.
+pub const PLACES: u32 = 1024;
 
 /// The first message of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,18 @@ pub enum Request {
         /// The range.
         range: ByteRange,
     },
+    /// Asks where the small files of a run of [`PLACES`] entries lie, those that are
+    /// verified. Not answered as such: the server sends a
+    /// [`Places`](super::Reply::Places) for each pack that has some.
+    Places {
+        /// The version.
+        version: VersionId,
+        /// The first entry.
+        first: u32,
+    },
+    /// Says how many objects were opened in which packs since it was said last, so that
+    /// the cache knows what is used. Not answered.
+    Used(Vec<(u32, u32)>),
 }
 
 impl Request {
@@ -129,6 +143,8 @@ impl Request {
             Self::Cancel => 12,
             Self::Bye => 13,
             Self::Distrust { .. } => 14,
+            Self::Places { .. } => 15,
+            Self::Used(_) => 16,
         }
     }
 
@@ -173,12 +189,13 @@ impl Request {
             } => {
                 put_version(payload, *version);
                 payload.put_truth(*more);
-                payload.put_count(runs.len());
-                for (first, count) in runs {
-                    payload.put_u32_le(*first);
-                    payload.put_u32_le(*count);
-                }
+                put_pairs(payload, runs);
             }
+            Self::Places { version, first } => {
+                put_version(payload, *version);
+                payload.put_u32_le(*first);
+            }
+            Self::Used(packs) => put_pairs(payload, packs),
             Self::Cancel | Self::Bye => {}
         }
     }
@@ -217,7 +234,7 @@ impl Request {
             11 => Self::Warmup {
                 version: version(fields)?,
                 more: fields.truth("more")?,
-                runs: runs(fields)?,
+                runs: pairs(fields, "runs", MAX_RUNS)?,
             },
             12 => Self::Cancel,
             13 => Self::Bye,
@@ -225,6 +242,11 @@ impl Request {
                 lease: fields.u64("lease")?,
                 range: fields.range("range")?,
             },
+            15 => Self::Places {
+                version: version(fields)?,
+                first: fields.u32("first entry")?,
+            },
+            16 => Self::Used(pairs(fields, "packs", MAX_PACKS)?),
             kind => return Err(DecodeError::UnknownKind { kind }),
         };
         fields.end()?;
@@ -244,9 +266,17 @@ fn wanted(fields: &mut Fields<'_>) -> Result<Wanted> {
     }
 }
 
-fn runs(fields: &mut Fields<'_>) -> Result<Vec<(u32, u32)>> {
-    let count = fields.count("runs", MAX_RUNS)?;
+fn put_pairs(payload: &mut Vec<u8>, pairs: &[(u32, u32)]) {
+    payload.put_count(pairs.len());
+    for (first, second) in pairs {
+        payload.put_u32_le(*first);
+        payload.put_u32_le(*second);
+    }
+}
+
+fn pairs(fields: &mut Fields<'_>, field: &'static str, most: usize) -> Result<Vec<(u32, u32)>> {
+    let count = fields.count(field, most)?;
     (0..count)
-        .map(|_| Ok((fields.u32("first entry")?, fields.u32("entries")?)))
+        .map(|_| Ok((fields.u32(field)?, fields.u32(field)?)))
         .collect()
 }

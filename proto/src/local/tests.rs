@@ -52,6 +52,11 @@ fn any_request() -> impl Strategy<Value = Request> {
         Just(Request::Cancel),
         Just(Request::Bye),
         (any::<u64>(), any_range()).prop_map(|(lease, range)| Request::Distrust { lease, range }),
+        any_file().prop_map(|file| Request::Places {
+            version: file.version,
+            first: file.entry.0
+        }),
+        vec(any::<(u32, u32)>(), 0..50).prop_map(Request::Used),
     ]
 }
 
@@ -74,6 +79,10 @@ fn any_counts() -> impl Strategy<Value = WarmupCounts> {
         bytes_done: n[3],
         files_failed: n[4],
     })
+}
+
+fn place([entry, offset, len]: [u32; 3]) -> Place {
+    Place { entry, offset, len }
 }
 
 fn any_reply() -> impl Strategy<Value = Reply> {
@@ -150,6 +159,14 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         }),
         any_counts().prop_map(Reply::WarmupEnd),
         any_usage().prop_map(Reply::Usage),
+        (any_file(), any::<u32>(), vec(any::<[u32; 3]>(), 0..50)).prop_map(
+            |(file, pack, places)| Reply::Places {
+                version: file.version,
+                pack,
+                places: places.into_iter().map(place).collect(),
+            }
+        ),
+        any::<u32>().prop_map(Reply::Withdrawn),
     ]
 }
 

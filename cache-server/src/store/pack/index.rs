@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use forebay_core::ObjectId;
+use tokio::sync::watch;
 
 use super::Pack;
 use super::open_files::OpenFiles;
@@ -22,6 +23,7 @@ pub(in crate::store) struct PackIndex {
     shards: Box<[Mutex<Table>]>,
     packs: RwLock<HashMap<u32, Arc<Pack>>>,
     next_key: AtomicU32,
+    withdrawn: watch::Sender<()>,
     /// The packs' descriptors, whatever tier they lie in.
     pub(in crate::store) open: OpenFiles,
 }
@@ -32,6 +34,7 @@ impl Default for PackIndex {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: RwLock::default(),
             next_key: AtomicU32::new(0),
+            withdrawn: watch::Sender::new(()),
             open: OpenFiles::default(),
         }
     }
@@ -109,6 +112,18 @@ impl PackIndex {
                 .filter_map(|entry| Some((self.pack(entry.pack)?, entry)));
             placed.filter(move |(pack, _)| pack.tier == tier)
         })
+    }
+
+    /// Says that something that was in `pack` is not any more: to be called once nobody finds
+    /// it here.
+    pub(in crate::store) fn withdraw(&self, pack: &Pack) {
+        pack.withdrawals.fetch_add(1, Release);
+        self.withdrawn.send_replace(());
+    }
+
+    /// Changes with each [`withdraw`](Self::withdraw).
+    pub(in crate::store) fn withdrawals(&self) -> watch::Receiver<()> {
+        self.withdrawn.subscribe()
     }
 
     fn is_known(&self, key: u32) -> bool {

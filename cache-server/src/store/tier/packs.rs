@@ -22,6 +22,9 @@ mod append;
 mod flush;
 mod recover;
 
+/// Accesses to a pack that the policy is told of at once: no policy counts further.
+const MOST_ACCESSES: u32 = 4;
+
 /// What a tier keeps for its packs.
 #[derive(Debug)]
 pub(super) struct Packs {
@@ -79,9 +82,9 @@ impl Tier {
         }
     }
 
-    /// Tells the policy that an object of `pack` was opened.
-    pub(in crate::store) fn accessed_packed(&self, pack: &Pack) {
-        if pack.was_accessed() {
+    /// Tells the policy that so many objects of `pack` were opened.
+    pub(in crate::store) fn accessed_packed(&self, pack: &Pack, objects: u32) {
+        for _ in 0..pack.accesses(objects).min(MOST_ACCESSES) {
             self.accessed(pack.class, pack.policy_id());
         }
     }
@@ -163,6 +166,7 @@ impl Tier {
     fn end_pack(&self, key: u32) -> Option<Ledger> {
         let pack = self.packs.index.take_pack(key)?;
         let last = pack.end()?;
+        self.packs.index.withdraw(&pack);
         let counters = &self.counters;
         sub(&counters.packs, 1);
         sub(&counters.packed_objects, u64::from(last.objects));
@@ -231,6 +235,7 @@ impl Tier {
     fn forget_packed(&self, pack: &Pack, entry: &Entry) -> bool {
         let forgotten = self.packs.index.remove(entry);
         if forgotten {
+            self.packs.index.withdraw(pack);
             self.bury(pack, entry);
         }
         forgotten
