@@ -2,9 +2,11 @@
 //!
 //! A cold round starts each subject anew with an empty cache, drops the page cache, and
 //! makes one pass; what the subject has written is removed before the next one's turn. In
-//! the cached rounds all subjects stay, their caches filled: each in turn has the page
-//! cache dropped, makes a pass from its disk, and another from memory. Every other round
-//! goes in the opposite order, so that nobody always has the place after the same one.
+//! the cached rounds all subjects stay, their caches filled: for each course, each in turn
+//! has the page cache dropped, makes a pass from its disk, and another from memory. Every
+//! other round goes in the opposite order, so that nobody always has the place after the
+//! same one. Where in memory and on the disk a file lies moves a pass by a third, so Forebay
+//! and its limit meet in some more rounds, duels, for a median that can be told from 1.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
@@ -17,7 +19,7 @@ use crate::meter::Meter;
 use crate::page_cache;
 use crate::panic_words;
 use crate::site::Site;
-use crate::subject::{Running, State, Subject};
+use crate::subject::{Forebay, Role, Running, State, Subject};
 use crate::workload::{Check, Load, Workload};
 
 mod standings;
@@ -49,6 +51,8 @@ pub struct Contest<'c> {
     pub cached: &'c [Course],
     /// Rounds of each.
     pub rounds: usize,
+    /// Further rounds of the cached ones, of Forebay and the limits alone.
+    pub duels: usize,
 }
 
 impl Contest<'_> {
@@ -100,12 +104,15 @@ impl Contest<'_> {
             let entry = &mut standings.entries[place];
             running.push(self.fill(site, &**subject, place, entry));
         }
-        for round in 0..self.rounds {
-            for place in turns(subjects.len(), round) {
-                let Some(running) = &running[place] else {
-                    continue;
-                };
-                for course in self.cached {
+        for round in 0..self.rounds + self.duels {
+            for course in self.cached {
+                for place in turns(subjects.len(), round) {
+                    let Some(running) = &running[place] else {
+                        continue;
+                    };
+                    if round >= self.rounds && !duels(&*subjects[place]) {
+                        continue;
+                    }
                     standings.entries[place].attempt(|entry| {
                         page_cache::drop_all()?;
                         measure(site, &**running, *course, State::Warm, round, entry)?;
@@ -177,6 +184,11 @@ fn measure(
     );
     entry.record(setting, Round::new(round, &pass, used));
     Ok(())
+}
+
+/// Whether a subject takes part in duels.
+fn duels(subject: &dyn Subject) -> bool {
+    subject.role() == Role::Limit || subject.name() == Forebay::NAME
 }
 
 /// The order of the turns of a round.

@@ -94,6 +94,7 @@ fn main() -> Result<()> {
             cold,
             cached,
             rounds: args.rounds as usize,
+            duels: 0,
         };
         standings.merge(contest.hold(&site, &subjects));
     }

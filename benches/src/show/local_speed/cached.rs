@@ -16,10 +16,13 @@ const LARGE: f64 = 0.95;
 const HOT_EPOCH: f64 = 0.9;
 /// Small files from the disk.
 const WARM_EPOCH: f64 = 0.8;
+/// Duels for each round: of reads that take a second or less, and of others.
+const SHORT: usize = 4;
+const LONG: usize = 1;
 
 pub(super) fn large(report: &mut Report, options: &Options) -> Result<()> {
     let courses = [alone(Workload::Sequential), alone(Workload::Random)];
-    item(report, options, Set::Large, &courses, [LARGE, LARGE])
+    item(report, options, Set::Large, &courses, [LARGE; 2], SHORT)
 }
 
 pub(super) fn mmap(report: &mut Report, options: &Options) -> Result<()> {
@@ -33,7 +36,8 @@ pub(super) fn mmap(report: &mut Report, options: &Options) -> Result<()> {
         options,
         Set::Tensors,
         &courses.map(alone),
-        [LARGE, LARGE],
+        [LARGE; 2],
+        SHORT,
     )
 }
 
@@ -45,27 +49,30 @@ pub(super) fn epoch(report: &mut Report, options: &Options) -> Result<()> {
         Set::Small,
         &courses,
         [WARM_EPOCH, HOT_EPOCH],
+        LONG,
     )
 }
 
 pub(super) fn columns(report: &mut Report, options: &Options) -> Result<()> {
     let courses = [alone(Workload::Columns), course(Workload::Columns, 4)];
-    item(report, options, Set::Columns, &courses, [LARGE, LARGE])
+    item(report, options, Set::Columns, &courses, [LARGE; 2], SHORT)
 }
 
-/// `bounds` are those after dropping the page cache, and hot.
+/// `bounds` are those after dropping the page cache, and hot; `duels` is for each round.
 fn item(
     report: &mut Report,
     options: &Options,
     set: Set,
     cached: &[Course],
     bounds: [f64; 2],
+    duels: usize,
 ) -> Result<()> {
     let contest = Contest {
         set,
         cold: &[],
         cached,
         rounds: options.rounds,
+        duels: options.rounds * duels,
     };
     let standings = held(report, options, &contest)?;
     for course in cached {

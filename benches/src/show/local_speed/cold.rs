@@ -84,6 +84,7 @@ fn contest(
         cold: &[course],
         cached: &[],
         rounds: options.rounds,
+        duels: 0,
     };
     let standings = held(report, options, &contest)?;
     Ok((standings, setting(course, State::Cold)))
