@@ -29,6 +29,11 @@ impl ClusterStats {
         self.sent_bytes.load(Ordering::Relaxed)
     }
 
+    /// Reads for which a second peer was asked because the first was slow to begin.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.load(Ordering::Relaxed)
+    }
+
     /// Reads from peers that failed and went on elsewhere.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)

@@ -35,7 +35,14 @@ async fn nodes_that_read_all_at_once_ask_the_origin_once() {
         .map(|node| node.cluster.stats().sent_bytes())
         .collect();
     assert!(sent.iter().all(|&sent| sent > 0), "{sent:?}");
-    assert_eq!(sent.iter().sum::<u64>(), 3 * site.bytes());
+    // Where the processors are busy a peer may seem slow to begin, and another sends the same.
+    let hedges: u64 = nodes.iter().map(|node| node.cluster.stats().hedges()).sum();
+    let (sent, needed) = (sent.iter().sum::<u64>(), 3 * site.bytes());
+    let in_vain = hedges * (3 * MIB as u64 + 5);
+    assert!(
+        (needed..=needed + in_vain).contains(&sent),
+        "{sent} bytes sent for {needed}, {hedges} hedges"
+    );
     // What was read is kept where it was read.
     read_at_once(&site, &nodes).await;
     assert_eq!(site.origin_bytes(), site.bytes());
