@@ -78,7 +78,7 @@ pub struct FillConfig {
     /// Bytes of one origin read ahead of a reader; a multiple of the chunk size.
     ///
     /// 8 MiB: large enough that the time to the first byte of a far bucket (20 to
-    /// 100 ms) is small beside the transfer.
+    /// 100 ms) is small beside the transfer. In a cluster it is a segment, which is less.
     pub part_bytes: u64,
     /// Origin reads at once for readers that wait; each has up to two chunks in memory.
     pub demand_flights: usize,

@@ -73,6 +73,7 @@ pub use chunks::ChunkState;
 pub use config::{StoreConfig, TierConfig, TierKind};
 pub use error::{StoreError, WriteError};
 pub use lease::ObjectLease;
+pub use object::Turn;
 pub use pieces::Pieces;
 pub use share::{ShareId, ShareUse, Terms};
 pub use spot::{HeldPack, Spot};

@@ -7,6 +7,7 @@ use forebay_cache_server::node::NodeCache;
 use forebay_cache_server::prefetch::{self, PrefetchConfig};
 use forebay_cache_server::source::OriginConfig;
 use forebay_cache_server::store::{Store, StoreConfig, StoreError, Terms, TierConfig, TierKind};
+use forebay_core::placement::SEGMENT_SIZE;
 use tokio::runtime::Handle;
 
 use crate::config::CacheConfig;
@@ -15,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::off_runtime::off_runtime;
 
 /// Opens the store in `dirs` and starts a node over it, without a dataset yet. The store
-/// tells those of `datasets` apart.
+/// tells those of `datasets` apart. One read in a cluster is of one segment.
 ///
 /// # Errors
 /// [`Exit::CacheDir`] if the directories are in use or cannot be used.
@@ -24,6 +25,7 @@ pub(crate) async fn start(
     cache: &CacheConfig,
     datasets: Vec<Terms>,
     origin: &OriginConfig,
+    is_in_cluster: bool,
 ) -> Result<Arc<NodeCache>, Failure> {
     // Disk first: the page cache already is the memory above it. The memory tier takes
     // what the disk cannot.
@@ -38,14 +40,19 @@ pub(crate) async fn start(
     config.datasets = datasets;
     let store = off_runtime(move || Store::open(config)).await??;
     let memory = prefetch::memory_limit().unwrap_or(u64::MAX);
+    let usual = FillConfig::within(memory);
     let fill = FillConfig {
+        part_bytes: match is_in_cluster {
+            true => SEGMENT_SIZE,
+            false => usual.part_bytes,
+        },
         origin_timeout: origin.timeout,
         prefetch: PrefetchConfig {
             budget_bytes: cache.prefetch_bytes(),
             ..PrefetchConfig::default()
         },
         origin_stats: Arc::clone(&origin.stats),
-        ..FillConfig::within(memory)
+        ..usual
     };
     Ok(NodeCache::new(store, fill, Handle::current()))
 }

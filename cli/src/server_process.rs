@@ -71,7 +71,8 @@ impl ServerProcess {
             None => None,
         };
         let terms = config.terms.clone();
-        let node = node::start(&dirs, &config.cache, terms, &origin).await?;
+        let in_cluster = peers.is_some();
+        let node = node::start(&dirs, &config.cache, terms, &origin, in_cluster).await?;
         served.assign(&node);
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");

@@ -1,6 +1,6 @@
 //! Placement: which members of a cluster keep which bytes.
 //!
-//! Weighted rendezvous hashing. Each member has a score for each **segment** (8 MiB of an
+//! Weighted rendezvous hashing. Each member has a score for each **segment** (4 MiB of an
 //! object, a small object as a whole), made of the hash of both and the member's weight;
 //! the members with the highest scores keep it, the first of them is its owner. So every
 //! server that knows the same members comes to the same answer without asking anybody,
@@ -13,9 +13,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::ObjectId;
 
-/// Bytes that are placed together: as many as one read of the origin brings, so that a
-/// read has one owner; no more, so that few large objects spread evenly over a cluster.
-pub const SEGMENT_SIZE: u64 = 8 << 20;
+/// Bytes that are placed together, and the most that one read in a cluster brings, so that
+/// a read has one owner; no more, so that few large objects spread evenly.
+pub const SEGMENT_SIZE: u64 = 4 << 20;
 
 /// The most members that one segment is ranked for: replicas, and who is asked next when
 /// they are gone.

@@ -14,7 +14,7 @@ use super::connection::{Connection, Connector, PeerError, Received};
 use super::stats::ClusterStats;
 use crate::origin::Piece;
 
-/// Reads of one peer at once; more wait. With parts of 8 MiB this is 512 MiB on the way.
+/// Reads of one peer at once; more wait. With segments of 4 MiB this is 256 MiB on the way.
 const READS_AT_ONCE: usize = 64;
 /// Connections that are kept open while nobody uses them.
 const MOST_IDLE: usize = 16;

@@ -93,25 +93,34 @@ impl Fills {
         part: Assembly,
     ) -> JoinHandle<()> {
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
-        tokio::task::spawn_blocking(move || {
-            let Assembly { range, pieces } = part;
-            fills.ahead.received(range.len());
-            let is_copy = object.target.is_copy();
-            let written = match is_copy.is_some_and(|is_copy| is_copy(range.start())) {
-                true => object.lease.write_copied(range, &pieces),
-                false => object.lease.write_pages(range, &pieces),
-            };
-            match written {
-                Ok(()) => fills.stats.stored(range.len()),
-                Err(error) => {
-                    report(&error, &object, range);
-                    fills.stats.read_through(range.len());
-                    let owner = Owner::of(&object);
-                    fills.transient.insert(owner, range.start(), pieces.join());
-                }
-            }
-            flight.arrived(range.end());
+        tokio::spawn(async move {
+            let turn = object.lease.turn().await;
+            let written = tokio::task::spawn_blocking(move || {
+                fills.file_now(&object, &flight, part);
+                drop(turn);
+            });
+            settle(Some(written)).await;
         })
+    }
+
+    fn file_now(&self, object: &Arc<OpenObject>, flight: &Flight, part: Assembly) {
+        let Assembly { range, pieces } = part;
+        self.ahead.received(range.len());
+        let is_copy = object.target.is_copy();
+        let written = match is_copy.is_some_and(|is_copy| is_copy(range.start())) {
+            true => object.lease.write_copied(range, &pieces),
+            false => object.lease.write_pages(range, &pieces),
+        };
+        match written {
+            Ok(()) => self.stats.stored(range.len()),
+            Err(error) => {
+                report(&error, object, range);
+                self.stats.read_through(range.len());
+                let owner = Owner::of(object);
+                self.transient.insert(owner, range.start(), pieces.join());
+            }
+        }
+        flight.arrived(range.end());
     }
 }
 

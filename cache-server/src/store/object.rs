@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::ObjectId;
+use tokio::sync::Semaphore;
 
 use super::chunks::ChunkMap;
 use super::identity::Identity;
@@ -50,6 +51,18 @@ pub(super) struct Object {
     pins: AtomicU32,
     class: AtomicU16,
     place: AtomicU8,
+    // One permit, which is whose turn it is to write.
+    turns: Semaphore,
+}
+
+/// The turn to write to an object's file; the next one's when it is dropped.
+#[derive(Debug)]
+pub struct Turn(Arc<Object>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.turns.add_permits(1);
+    }
 }
 
 impl Object {
@@ -68,9 +81,18 @@ impl Object {
             pins: AtomicU32::new(0),
             class: AtomicU16::new(class.bits()),
             place: AtomicU8::new(NOWHERE),
+            turns: Semaphore::new(1),
         };
         object.set_place(place);
         object
+    }
+
+    /// Waits for the turn to write. A file system lets one thread at a time write to a file,
+    /// and has the others spin until then.
+    pub(super) async fn turn(self: &Arc<Self>) -> Option<Turn> {
+        // Never closed.
+        self.turns.acquire().await.ok()?.forget();
+        Some(Turn(Arc::clone(self)))
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -51,7 +51,7 @@ impl Embedded {
         };
         let sources = Sources::open(&config.dataset, manifests, &origin)?;
         let reach = sources.probe().await?;
-        let node = node::start(&dirs, &config.cache, Vec::new(), &origin).await?;
+        let node = node::start(&dirs, &config.cache, Vec::new(), &origin, false).await?;
         // Only now, so that what is plainly wrong is told in one line and nothing else.
         tracing::info!(config = %config.summary(), "effective configuration");
         let shown = sources.shown(reach, audience, cancel).await?;
@@ -111,7 +111,7 @@ impl Prepared {
         versions: &[VersionId],
     ) -> Result<(Embedded, Vec<Arc<Manifest>>), Failure> {
         let manifests = self.open(versions).await?;
-        let node = node::start(&self.dirs, &config.cache, Vec::new(), &self.origin).await?;
+        let node = node::start(&self.dirs, &config.cache, Vec::new(), &self.origin, false).await?;
         for manifest in &manifests {
             node.attach(Arc::clone(manifest), self.sources.origins());
         }
