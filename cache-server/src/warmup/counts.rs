@@ -161,14 +161,14 @@ mod tests {
         let (mut books, cut) = (Books::default(), Cut::new(2, None));
         let size = 10 << 20;
         let units: Vec<_> = cut.units(EntryId(1), size).collect();
-        assert_eq!(units.len(), 4);
+        assert_eq!(units.len(), 6);
         for &unit in &units {
             assert_eq!(books.counts.files_done, 0);
             books.done(unit, size, cut, "a", 1);
         }
         assert_eq!(books.counts.files_done, 1);
         assert_eq!(books.counts.bytes_done, 2 * size);
-        assert_eq!(books.counts.bytes_fetched, 4);
+        assert_eq!(books.counts.bytes_fetched, 6);
         assert_eq!(books.shares()[0].bytes, 2 * size);
     }
 
