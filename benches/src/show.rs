@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::data::Scale;
 use crate::report::Report;
@@ -35,13 +35,28 @@ pub struct Item {
     pub run: fn(&mut Report, &Options) -> Result<()>,
 }
 
-/// Runs the items of a list whose names contain one of `only` (all, if it is empty).
-pub fn run(items: &[Item], only: &[String], options: &Options) -> Report {
+/// The items of a list whose names contain one of `only` (all, if it is empty).
+///
+/// # Errors
+/// If one of `only` is in no name: a run that measures nothing would look like a success.
+pub fn chosen(items: &'static [Item], only: &[String]) -> Result<Vec<&'static Item>> {
+    for part in only {
+        let names: Vec<_> = items.iter().map(|item| item.name).collect();
+        ensure!(
+            names.iter().any(|name| name.contains(&**part)),
+            "--only {part:?} is in the name of no item; there are: {}",
+            names.join(", ")
+        );
+    }
+    let is_chosen = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(&**part));
+    Ok(items.iter().filter(|item| is_chosen(item.name)).collect())
+}
+
+/// Runs items in their order.
+pub fn run(items: &[&Item], options: &Options) -> Report {
     println!("machine: {}", machine::describe());
-    let chosen =
-        |item: &&Item| only.is_empty() || only.iter().any(|part| item.name.contains(&**part));
     let mut report = Report::default();
-    for item in items.iter().filter(chosen) {
+    for item in items {
         println!("{}", item.name);
         // The harness panics where a test would end; here the next item goes on.
         let outcome = catch_unwind(AssertUnwindSafe(|| (item.run)(&mut report, options)));
@@ -52,4 +67,29 @@ pub fn run(items: &[Item], only: &[String], options: &Options) -> Report {
         }
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &[&str]) -> Result<Vec<&'static str>> {
+        let only: Vec<_> = only.iter().map(|&part| part.to_owned()).collect();
+        let items = chosen(read_path::ITEMS, &only)?;
+        Ok(items.iter().map(|item| item.name).collect())
+    }
+
+    #[test]
+    fn items_are_chosen_by_parts_of_their_names_and_a_part_of_none_is_refused() {
+        assert_eq!(names(&[]).unwrap().len(), read_path::ITEMS.len());
+        assert_eq!(
+            names(&["fresh", "cold"]).unwrap(),
+            ["cold read", "fresh clone"]
+        );
+        let error = names(&["cold", "warm"]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"warm\"") && error.contains("fresh clone"),
+            "{error}"
+        );
+    }
 }

@@ -66,7 +66,7 @@ fn main() -> Result<ExitCode> {
         scale,
         rounds: args.rounds as usize,
     };
-    let report = show::run(items, &args.only, &options);
+    let report = show::run(&show::chosen(items, &args.only)?, &options);
     if args.write && args.list == List::LocalSpeed {
         let text = format!(
             "{}, {}, medians of {} rounds{less}.\n\n{}",
