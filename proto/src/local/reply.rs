@@ -203,7 +203,7 @@ pub enum Reply {
         /// The pack, by a number that the server uses once. Its descriptor comes with this
         /// message if it has not come before, or was withdrawn since.
         pack: u32,
-        /// The files in it, at most [`PLACES`](super::PLACES).
+        /// The files in it, at most [`PLACES`].
         places: Vec<Place>,
     },
     /// The places in this pack are good no more. Never asked for.
