@@ -57,6 +57,13 @@ fn reads(client: &Client, lease: &Lease, number: usize) {
     assert!(bytes_of(&found, ALL) == content(number), "{number}");
 }
 
+/// Leases file `number` of group "a" of the server, and reads it.
+async fn brings(client: &Client, node: &Node, number: usize) {
+    let lease = client.lease(node.file(&name("a", number))).await.unwrap();
+    let found = client.ensure(&lease, ALL).await.unwrap();
+    assert!(bytes_of(&found, ALL) == content(number), "{number}");
+}
+
 /// A client that has leased one file of the group and was told the places of all.
 async fn told(separate: &Separate, node: &Node, group: &str) -> Arc<Client> {
     let client = Arc::clone(&separate.client);
@@ -83,9 +90,7 @@ async fn small_files_around_one_that_was_leased_are_opened_without_a_message() {
     assert_eq!(stats.leases(), 0);
     // What is not here yet has no place, and comes as ever.
     assert!(at_place(&client, &node, &name("a", 45)).is_none());
-    let lease = client.lease(node.file(&name("a", 45))).await.unwrap();
-    let found = client.ensure(&lease, ALL).await.unwrap();
-    assert!(bytes_of(&found, ALL) == content(45));
+    brings(&client, &node, 45).await;
 }
 
 #[tokio::test]
@@ -142,9 +147,7 @@ async fn bytes_that_the_server_finds_wrong_are_not_read_at_their_place_any_more(
     })
     .await;
     for number in 0..20 {
-        let lease = client.lease(node.file(&name("a", number))).await.unwrap();
-        let found = client.ensure(&lease, ALL).await.unwrap();
-        assert!(bytes_of(&found, ALL) == content(number), "{number}");
+        brings(&client, &node, number).await;
     }
 }
 
@@ -190,9 +193,7 @@ async fn places_outlast_the_server_and_not_the_next_connection() {
     })
     .await;
     reads(&client, &kept, 5);
-    let lease = client.lease(node.file(&name("a", 2))).await.unwrap();
-    let found = client.ensure(&lease, ALL).await.unwrap();
-    assert!(bytes_of(&found, ALL) == content(2));
+    brings(&client, &node, 2).await;
     drop(next);
 }
 
