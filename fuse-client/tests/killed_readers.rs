@@ -51,7 +51,10 @@ fn spawn(command: &mut Command) -> Reader {
 
 fn direct_reader(path: &Path, block: &str) -> Reader {
     let input = format!("if={}", path.display());
-    spawn(Command::new("dd").args([
+    // The tests may have been started so that a hang-up is ignored, which is inherited.
+    spawn(Command::new("env").args([
+        "--default-signal=HUP",
+        "dd",
         &input,
         "of=/dev/null",
         &format!("bs={block}"),
