@@ -219,7 +219,14 @@ impl Fills {
                     return self.collect(object, range).await.map(Availability::Inline);
                 }
                 let rest = ByteRange::new(absent, range.end());
-                self.bring(object, rest).await?;
+                let wanted = if rest == range {
+                    Wanted::Anywhere
+                } else {
+                    Wanted::InPlace
+                };
+                if let Some(bytes) = self.bring(object, rest, wanted).await? {
+                    return Ok(Availability::Inline(bytes));
+                }
             } else if range.is_empty() {
                 return Ok(Availability::Inline(Bytes::new()));
             } else if let Some(backing) = object.lease.backing() {
@@ -233,23 +240,29 @@ impl Fills {
     }
 
     /// Brings the first byte of `range`, and what comes with it, within reach: verified,
-    /// fetched into the store or fetched into the transient cache.
+    /// fetched into the store or fetched into the transient cache. The bytes themselves
+    /// if they are wanted, and not filed yet.
     async fn bring(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
         range: ByteRange,
-    ) -> Result<(), CacheError> {
+        wanted: Wanted,
+    ) -> Result<Option<Bytes>, CacheError> {
         if is_held(object, range.start()) {
             self.verify(object, chunk::covering(range)).await;
-            return Ok(());
+            return Ok(None);
         }
         let Some(boarded) = self.join_or_start(object, range) else {
-            return Ok(());
+            return Ok(None);
         };
-        match boarded.flight.wait_for(range.end()).await {
+        let waited = match wanted {
+            Wanted::Anywhere => boarded.flight.wait_for_bytes(range).await,
+            Wanted::InPlace => boarded.flight.wait_for(range.end()).await.map(|()| None),
+        };
+        match waited {
             // Another's flight may have begun long before this reader came, and its time
             // may be up while the reader's is not.
-            Err(error) if !boarded.ours && error.kind.is_retryable() => Ok(()),
+            Err(error) if !boarded.ours && error.kind.is_retryable() => Ok(None),
             outcome => outcome,
         }
     }
@@ -397,6 +410,15 @@ struct Boarded {
     flight: Arc<Flight>,
     /// Whether it was begun for this very request.
     ours: bool,
+}
+
+/// Where bytes must be for who waits for them.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// In the store, or in the transient cache.
+    InPlace,
+    /// There, or on the way there.
+    Anywhere,
 }
 
 /// Who waits for a flight.

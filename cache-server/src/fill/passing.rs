@@ -8,7 +8,7 @@ use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, chunk};
 
 use super::transient::Owner;
-use super::{Fills, OpenObject};
+use super::{Fills, OpenObject, Wanted};
 
 impl Fills {
     /// Reads a range that is not all in the store into one buffer.
@@ -27,7 +27,9 @@ impl Fills {
                         .min(usize::try_from(rest.len()).unwrap_or(usize::MAX));
                     joined.extend_from_slice(&bytes[..wanted]);
                 }
-                None => self.bring(object, rest).await?,
+                None => {
+                    self.bring(object, rest, Wanted::InPlace).await?;
+                }
             }
         }
         Ok(joined.freeze())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forebay_core::cache::CacheError;
-use forebay_core::{ByteRange, ErrorKind};
+use forebay_core::{ByteRange, ErrorKind, chunk};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -85,15 +85,21 @@ impl Fills {
     }
 
     /// Files what was put together, on a blocking thread, and lets its readers have it:
-    /// from the store, or from the transient cache if the store has no room.
+    /// from the store, or from the transient cache if the store has no room. Who waits for
+    /// less than a chunk gets it at once.
     fn file(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
         flight: &Arc<Flight>,
         part: Assembly,
     ) -> JoinHandle<()> {
+        // Of a whole chunk the next reads are served from the file as well.
+        if part.range.len() < chunk::CHUNK_SIZE && flight.is_awaited() {
+            flight.passing(part.range.start(), part.pieces.join());
+        }
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
-        tokio::spawn(async move {
+        // What readers have been given is kept, even if the node shuts down.
+        self.tasks.spawn(async move {
             let turn = object.lease.turn().await;
             let written = tokio::task::spawn_blocking(move || {
                 fills.file_now(&object, &flight, part);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
@@ -69,20 +69,30 @@ impl Large {
         self.cache.lease(FileRef { version, entry }).await.unwrap()
     }
 
-    /// Reads as the fuse client does, and compares.
+    /// Reads as the fuse client does, and compares: what comes while it is being filed,
+    /// and what is in the file then.
     async fn read(&self, lease: &Lease, range: ByteRange) {
-        let availability = match self.cache.ready(lease, range) {
-            Some(ready) => ready,
-            None => self.cache.ensure(lease, range).await.unwrap(),
+        let mut expected = vec![0; range.len() as usize];
+        synthetic::fill(SEED, range.start(), &mut expected);
+        let mut ready = self.cache.ready(lease, range);
+        if ready.is_none() {
+            ready = Some(self.cache.ensure(lease, range).await.unwrap());
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let backing = loop {
+            match ready {
+                Some(Availability::Backed(backing)) => break backing,
+                Some(Availability::Inline(bytes)) => {
+                    assert!(bytes == expected, "wrong bytes at {range}");
+                }
+                None => assert!(Instant::now() < deadline, "there is room for everything"),
+            }
+            tokio::time::sleep(Duration::from_micros(200)).await;
+            ready = self.cache.ready(lease, range);
         };
-        let Availability::Backed(backing) = availability else {
-            panic!("there is room for everything")
-        };
-        let mut found = vec![0; range.len() as usize];
+        let mut found = vec![0; expected.len()];
         let at = backing.offset + range.start();
         backing.file.read_exact_at(&mut found, at).unwrap();
-        let mut expected = vec![0; found.len()];
-        synthetic::fill(SEED, range.start(), &mut expected);
         assert!(found == expected, "wrong bytes at {range}");
     }
 
