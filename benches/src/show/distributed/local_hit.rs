@@ -19,8 +19,12 @@ const BOUND: f64 = 0.95;
 /// So that what was cached is on the disk before it is read from there.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// A hot read takes some tenths of a second: so many rounds for each that was asked for.
-const HOT_ROUNDS: usize = 3;
+/// Fills of the caches with large files for each round that was asked for: the same program
+/// with the same file in two caches reads one of them from memory up to a fifth faster.
+const FILLS: usize = 5;
+
+/// A hot epoch takes some tenths of a second: so many rounds for each that was asked for.
+const HOT_EPOCHS: usize = 3;
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -28,74 +32,99 @@ const LIMIT: Duration = Duration::from_secs(1800);
 const PASSED_THROUGH: &str = r#"forebay_fuse_opens_total{read="passthrough"}"#;
 
 pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
-    let large = Place::new("local-hit-large", options, Set::Large)?;
-    large.tell(report, Workload::Sequential, State::Hot)?;
-    large.tell(report, Workload::Sequential, State::Warm)?;
-    large.tell(report, Workload::Random, State::Hot)?;
-    large.tell_passthrough(report)?;
-    drop(large);
-    let small = Place::new("local-hit-small", options, Set::Small)?;
-    small.tell(report, Workload::Epoch, State::Hot)?;
-    small.tell(report, Workload::Epoch, State::Warm)
+    large(report, options)?;
+    small(report, options)
 }
 
-/// The same data in two caches: a server's, and a mount's own.
-struct Place {
-    separate: Mount,
-    embedded: Mount,
-    data: Data,
-    rounds: usize,
-    // The mounts go first.
-    _cluster: PeerCluster,
-}
-
-impl Place {
-    fn new(name: &str, options: &Options, set: Set) -> Result<Self> {
-        let data = Data::new(options.scale, &[set]);
-        let dataset = Dataset::of(data.files(set).to_vec());
-        let room = dataset.bytes() * 5 / 4 + (64 << 20);
-        let cluster = PeerCluster::start(name, &ClusterShape::of(1, room), &dataset);
-        let dir = cluster.network().scratch().dir("embedded");
-        let size = room.to_string();
-        let embedded = MountCommand::new("s3://data", &dir)
-            .args(&["--cache-size", &size])
-            .endpoint(cluster.endpoint())
-            .limit(LIMIT)
-            .start();
-        let place = Self {
-            separate: cluster.nodes()[0].mount("m").limit(LIMIT).start(),
-            embedded,
-            data,
-            rounds: options.rounds,
-            _cluster: cluster,
-        };
-        for mount in [&place.separate, &place.embedded] {
-            Load::whole(set, &place.data).run(&mount.path())?;
+/// One round for each fill.
+fn large(report: &mut Report, options: &Options) -> Result<()> {
+    let mut tallies = [
+        Tally::new(Workload::Sequential, State::Hot),
+        Tally::new(Workload::Sequential, State::Warm),
+        Tally::new(Workload::Random, State::Hot),
+    ];
+    let mut alike = Vec::new();
+    let mut passed_through = Vec::new();
+    for fill in 0..options.rounds * FILLS {
+        let place = Place::new("local-hit-large", options, Set::Large, fill)?;
+        for tally in &mut tallies {
+            tally.add(&place.round(tally.workload, tally.state, fill, &place.separate)?);
         }
-        thread::sleep(SETTLE);
-        rustix::fs::sync();
-        Ok(place)
+        // Before the control, which reads through the embedded mount once more.
+        passed_through.push(place.passed_through()?);
+        let control = place.round(Workload::Sequential, State::Hot, fill, &place.twin)?;
+        alike.push(control.ratio);
+    }
+    tallies.iter().for_each(|tally| tally.tell(report));
+    report.figure(
+        "sequential, hot: embedded : embedded, the same program twice",
+        Sample::new(alike),
+    );
+    let (separate, embedded): (Vec<f64>, Vec<f64>) = passed_through.into_iter().unzip();
+    report.line(
+        separate == embedded && separate.iter().all(|count| *count > 0.0),
+        "files passed through by the kernel: separate server, embedded",
+        format_args!(
+            "{}, {}",
+            separate.iter().sum::<f64>(),
+            embedded.iter().sum::<f64>()
+        ),
+        "as many, and some",
+    );
+    Ok(())
+}
+
+/// All rounds with one fill: an epoch takes long, and is of twenty thousand places.
+fn small(report: &mut Report, options: &Options) -> Result<()> {
+    let place = Place::new("local-hit-small", options, Set::Small, 0)?;
+    for (state, rounds) in [
+        (State::Hot, options.rounds * HOT_EPOCHS),
+        (State::Warm, options.rounds),
+    ] {
+        let mut tally = Tally::new(Workload::Epoch, state);
+        for round in 0..rounds {
+            tally.add(&place.round(Workload::Epoch, state, round, &place.separate)?);
+        }
+        tally.tell(report);
+    }
+    Ok(())
+}
+
+/// What the rounds of one workload came to.
+struct Tally {
+    workload: Workload,
+    state: State,
+    ratios: Vec<f64>,
+    embedded: Vec<f64>,
+}
+
+/// A mount beside the embedded one.
+struct Round {
+    ratio: f64,
+    embedded: [f64; 2],
+}
+
+impl Tally {
+    fn new(workload: Workload, state: State) -> Self {
+        Self {
+            workload,
+            state,
+            ratios: Vec::new(),
+            embedded: Vec::new(),
+        }
     }
 
-    /// Reads through both in turn, in each round once in either order: whose pages come into
-    /// memory first is read faster from there, by up to a third.
-    fn tell(&self, report: &mut Report, workload: Workload, state: State) -> Result<()> {
-        let rounds = match state {
-            State::Hot => self.rounds * HOT_ROUNDS,
-            State::Warm | State::Cold => self.rounds,
-        };
-        let (mut ratios, mut embedded) = (Vec::new(), Vec::new());
-        for round in 0..rounds {
-            let one = self.turn(workload, state, round, [&self.separate, &self.embedded])?;
-            let other = self.turn(workload, state, round, [&self.embedded, &self.separate])?;
-            ratios.push((one[0] / one[1] * other[1] / other[0]).sqrt());
-            embedded.extend([one[1], other[0]]);
-        }
-        let ratio = Sample::new(ratios);
-        let name = format!("{}, {}", workload.title(), state.title());
+    fn add(&mut self, round: &Round) {
+        self.ratios.push(round.ratio);
+        self.embedded.extend(round.embedded);
+    }
+
+    fn tell(&self, report: &mut Report) {
+        let ratio = Sample::new(self.ratios.clone());
+        let name = format!("{}, {}", self.workload.title(), self.state.title());
         report.figure(
-            &format!("{name}: embedded, {}", workload.unit()),
-            format_args!("{:.0}", Sample::new(embedded)),
+            &format!("{name}: embedded, {}", self.workload.unit()),
+            format_args!("{:.0}", Sample::new(self.embedded.clone())),
         );
         report.line(
             ratio.median() >= BOUND,
@@ -103,7 +132,66 @@ impl Place {
             &ratio,
             BOUND,
         );
-        Ok(())
+    }
+}
+
+/// The same data in three caches: a server's, a mount's own, and another mount's own.
+struct Place {
+    separate: Mount,
+    embedded: Mount,
+    twin: Mount,
+    data: Data,
+    // The mounts go first.
+    _cluster: PeerCluster,
+}
+
+impl Place {
+    /// Fills the caches one after the other, beginning with another one each time.
+    fn new(name: &str, options: &Options, set: Set, fill: usize) -> Result<Self> {
+        let data = Data::new(options.scale, &[set]);
+        let dataset = Dataset::of(data.files(set).to_vec());
+        let room = dataset.bytes() * 5 / 4 + (64 << 20);
+        let cluster = PeerCluster::start(name, &ClusterShape::of(1, room), &dataset);
+        let size = room.to_string();
+        let embedded = |name: &str| {
+            MountCommand::new("s3://data", &cluster.network().scratch().dir(name))
+                .args(&["--cache-size", &size])
+                .endpoint(cluster.endpoint())
+                .limit(LIMIT)
+                .start()
+        };
+        let place = Self {
+            separate: cluster.nodes()[0].mount("m").limit(LIMIT).start(),
+            embedded: embedded("embedded"),
+            twin: embedded("twin"),
+            data,
+            _cluster: cluster,
+        };
+        let mut mounts = [&place.separate, &place.embedded, &place.twin];
+        mounts.rotate_left(fill % 3);
+        for mount in mounts {
+            Load::whole(set, &place.data).run(&mount.path())?;
+        }
+        thread::sleep(SETTLE);
+        rustix::fs::sync();
+        Ok(place)
+    }
+
+    /// Reads through `other` and the embedded mount in turn, once in either order: whose
+    /// pages come into memory first is read faster from there, by up to a third.
+    fn round(
+        &self,
+        workload: Workload,
+        state: State,
+        round: usize,
+        other: &Mount,
+    ) -> Result<Round> {
+        let forward = self.turn(workload, state, round, [other, &self.embedded])?;
+        let back = self.turn(workload, state, round, [&self.embedded, other])?;
+        Ok(Round {
+            ratio: (forward[0] / forward[1] * back[1] / back[0]).sqrt(),
+            embedded: [forward[1], back[0]],
+        })
     }
 
     /// The rates of two mounts, one after the other.
@@ -135,19 +223,13 @@ impl Place {
         Ok(load.run(&mount.path())?.rate())
     }
 
-    /// Both have handed the cached file over to the kernel.
-    fn tell_passthrough(&self, report: &mut Report) -> Result<()> {
+    /// How many files the separate server's mount and the embedded one have handed over to
+    /// the kernel.
+    fn passed_through(&self) -> Result<(f64, f64)> {
         let opens = |mount: &Mount| -> Result<f64> {
             let page = metrics::page(mount)?;
             metrics::value(&page, PASSED_THROUGH).context("opens are counted")
         };
-        let (separate, embedded) = (opens(&self.separate)?, opens(&self.embedded)?);
-        report.line(
-            separate > 0.0 && separate == embedded,
-            "files passed through by the kernel: separate server, embedded",
-            format_args!("{separate}, {embedded}"),
-            "as many, and some",
-        );
-        Ok(())
+        Ok((opens(&self.separate)?, opens(&self.embedded)?))
     }
 }
