@@ -19,12 +19,12 @@ const BOUND: f64 = 0.95;
 /// So that what was cached is on the disk before it is read from there.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Fills of the caches with large files for each round that was asked for: the same program
-/// with the same file in two caches reads one of them from memory up to a fifth faster.
-const FILLS: usize = 5;
+/// Rounds with each fill of the caches with large files. Where in memory the pages of a file
+/// lie moves a pass of some tenths of a second by a quarter, and each round places them anew.
+const ROUNDS: usize = 10;
 
-/// A hot epoch takes some tenths of a second: so many rounds for each that was asked for.
-const HOT_EPOCHS: usize = 3;
+/// Rounds of an epoch for each that was asked for.
+const EPOCHS: usize = 3;
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -36,29 +36,27 @@ pub(super) fn run(report: &mut Report, options: &Options) -> Result<()> {
     small(report, options)
 }
 
-/// One round for each fill.
 fn large(report: &mut Report, options: &Options) -> Result<()> {
-    let mut tallies = [
-        Tally::new(Workload::Sequential, State::Hot),
-        Tally::new(Workload::Sequential, State::Warm),
-        Tally::new(Workload::Random, State::Hot),
-    ];
-    let mut alike = Vec::new();
+    let mut tallies = [Workload::Sequential, Workload::Random].map(Tally::new);
+    let mut control = Tally::new(Workload::Sequential);
     let mut passed_through = Vec::new();
-    for fill in 0..options.rounds * FILLS {
+    for fill in 0..options.rounds {
         let place = Place::new("local-hit-large", options, Set::Large, fill)?;
-        for tally in &mut tallies {
-            tally.add(&place.round(tally.workload, tally.state, fill, &place.separate)?);
+        for round in 0..ROUNDS {
+            for tally in &mut tallies {
+                tally.add(&place, &place.separate, round)?;
+            }
         }
-        // Before the control, which reads through the embedded mount once more.
+        // Before the control, which reads through the embedded mount as well.
         passed_through.push(place.passed_through()?);
-        let control = place.round(Workload::Sequential, State::Hot, fill, &place.twin)?;
-        alike.push(control.ratio);
+        for round in 0..ROUNDS {
+            control.add(&place, &place.twin, round)?;
+        }
     }
     tallies.iter().for_each(|tally| tally.tell(report));
     report.figure(
         "sequential, hot: embedded : embedded, the same program twice",
-        Sample::new(alike),
+        Sample::new(control.hot.ratios),
     );
     let (separate, embedded): (Vec<f64>, Vec<f64>) = passed_through.into_iter().unzip();
     report.line(
@@ -77,54 +75,71 @@ fn large(report: &mut Report, options: &Options) -> Result<()> {
 /// All rounds with one fill: an epoch takes long, and is of twenty thousand places.
 fn small(report: &mut Report, options: &Options) -> Result<()> {
     let place = Place::new("local-hit-small", options, Set::Small, 0)?;
-    for (state, rounds) in [
-        (State::Hot, options.rounds * HOT_EPOCHS),
-        (State::Warm, options.rounds),
-    ] {
-        let mut tally = Tally::new(Workload::Epoch, state);
-        for round in 0..rounds {
-            tally.add(&place.round(Workload::Epoch, state, round, &place.separate)?);
-        }
-        tally.tell(report);
+    let mut tally = Tally::new(Workload::Epoch);
+    for round in 0..options.rounds * EPOCHS {
+        tally.add(&place, &place.separate, round)?;
     }
+    tally.tell(report);
     Ok(())
 }
 
 /// What the rounds of one workload came to.
 struct Tally {
     workload: Workload,
-    state: State,
+    warm: Ratios,
+    hot: Ratios,
+}
+
+/// A mount beside the embedded one, from one state.
+#[derive(Default)]
+struct Ratios {
     ratios: Vec<f64>,
     embedded: Vec<f64>,
 }
 
-/// A mount beside the embedded one.
-struct Round {
-    ratio: f64,
-    embedded: [f64; 2],
+/// The rates of two passes of a mount, one after the other.
+struct Rates {
+    warm: f64,
+    hot: f64,
 }
 
 impl Tally {
-    fn new(workload: Workload, state: State) -> Self {
+    fn new(workload: Workload) -> Self {
         Self {
             workload,
-            state,
-            ratios: Vec::new(),
-            embedded: Vec::new(),
+            warm: Ratios::default(),
+            hot: Ratios::default(),
         }
     }
 
-    fn add(&mut self, round: &Round) {
-        self.ratios.push(round.ratio);
-        self.embedded.extend(round.embedded);
+    /// A round: `other` and the embedded mount in turn, once in either order.
+    fn add(&mut self, place: &Place, other: &Mount, round: usize) -> Result<()> {
+        let pass = |mount| place.passes(mount, self.workload, round);
+        let forward = [pass(other)?, pass(&place.embedded)?];
+        let back = [pass(&place.embedded)?, pass(other)?];
+        let [others, embedded] = [[&forward[0], &back[1]], [&forward[1], &back[0]]];
+        self.warm.add(
+            others.map(|rates| rates.warm),
+            embedded.map(|rates| rates.warm),
+        );
+        self.hot.add(
+            others.map(|rates| rates.hot),
+            embedded.map(|rates| rates.hot),
+        );
+        Ok(())
     }
 
     fn tell(&self, report: &mut Report) {
-        let ratio = Sample::new(self.ratios.clone());
-        let name = format!("{}, {}", self.workload.title(), self.state.title());
+        self.tell_of(report, State::Hot, &self.hot);
+        self.tell_of(report, State::Warm, &self.warm);
+    }
+
+    fn tell_of(&self, report: &mut Report, state: State, ratios: &Ratios) {
+        let ratio = Sample::new(ratios.ratios.clone());
+        let name = format!("{}, {}", self.workload.title(), state.title());
         report.figure(
             &format!("{name}: embedded, {}", self.workload.unit()),
-            format_args!("{:.0}", Sample::new(self.embedded.clone())),
+            format_args!("{:.0}", Sample::new(ratios.embedded.clone())),
         );
         report.line(
             ratio.median() >= BOUND,
@@ -132,6 +147,15 @@ impl Tally {
             &ratio,
             BOUND,
         );
+    }
+}
+
+impl Ratios {
+    /// The rates of a round's two turns.
+    fn add(&mut self, other: [f64; 2], embedded: [f64; 2]) {
+        let ratio = other[0] * other[1] / (embedded[0] * embedded[1]);
+        self.ratios.push(ratio.sqrt());
+        self.embedded.extend(embedded);
     }
 }
 
@@ -177,50 +201,18 @@ impl Place {
         Ok(place)
     }
 
-    /// Reads through `other` and the embedded mount in turn, once in either order: whose
-    /// pages come into memory first is read faster from there, by up to a third.
-    fn round(
-        &self,
-        workload: Workload,
-        state: State,
-        round: usize,
-        other: &Mount,
-    ) -> Result<Round> {
-        let forward = self.turn(workload, state, round, [other, &self.embedded])?;
-        let back = self.turn(workload, state, round, [&self.embedded, other])?;
-        Ok(Round {
-            ratio: (forward[0] / forward[1] * back[1] / back[0]).sqrt(),
-            embedded: [forward[1], back[0]],
-        })
-    }
-
-    /// The rates of two mounts, one after the other.
-    fn turn(
-        &self,
-        workload: Workload,
-        state: State,
-        round: usize,
-        mounts: [&Mount; 2],
-    ) -> Result<[f64; 2]> {
-        let pass = |mount: &Mount| self.pass(mount, workload, round);
-        let [first, second] = mounts;
-        page_cache::drop_all()?;
-        let first_rate = pass(first)?;
-        if state == State::Warm {
-            page_cache::drop_all()?;
-            return Ok([first_rate, pass(second)?]);
-        }
-        // Both are in memory now, anew and in the same way.
-        pass(second)?;
-        Ok([pass(first)?, pass(second)?])
-    }
-
-    fn pass(&self, mount: &Mount, workload: Workload, round: usize) -> Result<f64> {
+    /// A pass from the disk, and another from memory, where nothing else lies: the pages of
+    /// the mount before have just been freed, and are where this one's go.
+    fn passes(&self, mount: &Mount, workload: Workload, round: usize) -> Result<Rates> {
         let load = Load {
             check: Check::Pages(round as u64),
             ..Load::new(workload, &self.data)
         };
-        Ok(load.run(&mount.path())?.rate())
+        page_cache::drop_all()?;
+        Ok(Rates {
+            warm: load.run(&mount.path())?.rate(),
+            hot: load.run(&mount.path())?.rate(),
+        })
     }
 
     /// How many files the separate server's mount and the embedded one have handed over to
