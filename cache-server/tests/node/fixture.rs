@@ -8,7 +8,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
@@ -116,7 +116,19 @@ impl Node {
     pub(crate) async fn read(&self, path: &str, range: ByteRange) -> Result<Vec<u8>, CacheError> {
         let lease = self.lease(path).await;
         let found = self.cache.ensure(&lease, range).await?;
+        if matches!(found, Availability::Inline(_)) {
+            self.until_filed().await;
+        }
         Ok(bytes_of(&found, range))
+    }
+
+    /// Waits until what was answered on its way is in the cache. What never comes, as some
+    /// tests have it, is not waited for.
+    async fn until_filed(&self) {
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while self.cache.fill_stats().snapshot().in_flight > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
     }
 }
 
