@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, ErrorKind, chunk};
 use futures::StreamExt;
@@ -42,6 +43,14 @@ impl Assembly {
             None => self.pieces.push(taken),
         }
         self.pieces.len() == self.range.len()
+    }
+
+    /// Its bytes, copied together once; the pieces that they came in are let go.
+    fn in_one_piece(&mut self) -> Bytes {
+        let (bytes, crc) = (self.pieces.join(), self.pieces.crc());
+        self.pieces = Pieces::default();
+        self.pieces.push_checked(bytes.clone(), crc);
+        bytes
     }
 }
 
@@ -91,11 +100,11 @@ impl Fills {
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
         flight: &Arc<Flight>,
-        part: Assembly,
+        mut part: Assembly,
     ) -> JoinHandle<()> {
         // Of a whole chunk the next reads are served from the file as well.
         if part.range.len() < chunk::CHUNK_SIZE && flight.is_awaited() {
-            flight.passing(part.range.start(), part.pieces.join());
+            flight.passing(part.range.start(), part.in_one_piece());
         }
         let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
         // What readers have been given is kept, even if the node shuts down.
