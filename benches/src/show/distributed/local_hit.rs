@@ -49,19 +49,19 @@ fn large(report: &mut Report, options: &Options) -> Result<()> {
         }
         // Before the control, which reads through the embedded mount as well.
         passed_through.push(place.passed_through()?);
+        let twin = place.twin()?;
         for round in 0..ROUNDS {
-            control.add(&place, &place.twin, round)?;
+            control.add(&place, &twin, round)?;
         }
     }
     tallies.iter().for_each(|tally| tally.tell(report));
-    report.figure(
-        "sequential, hot: embedded : embedded, the same program twice",
-        Sample::new(control.hot.ratios),
-    );
-    report.figure(
-        "sequential, warm disk: embedded : embedded, the same program twice",
-        Sample::new(control.warm.ratios),
-    );
+    for (state, same) in [(State::Hot, control.hot), (State::Warm, control.warm)] {
+        let state = state.title();
+        report.figure(
+            &format!("sequential, {state}: embedded : embedded, the same program twice"),
+            Sample::new(same.ratios),
+        );
+    }
     let (separate, embedded): (Vec<f64>, Vec<f64>) = passed_through.into_iter().unzip();
     report.line(
         separate == embedded && separate.iter().all(|count| *count > 0.0),
@@ -102,6 +102,7 @@ struct Ratios {
 }
 
 /// The rates of two passes of a mount, one after the other.
+#[derive(Clone, Copy)]
 struct Rates {
     warm: f64,
     hot: f64,
@@ -121,16 +122,12 @@ impl Tally {
     fn add(&mut self, place: &Place, other: &Mount, round: usize) -> Result<()> {
         let pass = |mount| place.passes(mount, self.workload, round);
         let turn = || Ok::<_, anyhow::Error>([pass(other)?, pass(&place.embedded)?]);
-        let ([other1, embedded1], [other2, embedded2]) = (turn()?, turn()?);
-        let (others, embedded) = ([other1, other2], [embedded1, embedded2]);
-        self.warm.add(
-            others.each_ref().map(|rates| rates.warm),
-            embedded.each_ref().map(|rates| rates.warm),
-        );
-        self.hot.add(
-            others.map(|rates| rates.hot),
-            embedded.map(|rates| rates.hot),
-        );
+        let turns = [turn()?, turn()?];
+        let (others, embedded) = (turns.map(|turn| turn[0]), turns.map(|turn| turn[1]));
+        let warm = |rates: Rates| rates.warm;
+        self.warm.add(others.map(warm), embedded.map(warm));
+        let hot = |rates: Rates| rates.hot;
+        self.hot.add(others.map(hot), embedded.map(hot));
         Ok(())
     }
 
@@ -164,46 +161,52 @@ impl Ratios {
     }
 }
 
-/// The same data in three caches: a server's, a mount's own, and another mount's own.
+/// The same data in two caches: a server's, and a mount's own.
 struct Place {
     separate: Mount,
     embedded: Mount,
-    twin: Mount,
     data: Data,
+    set: Set,
+    room: u64,
     // The mounts go first.
-    _cluster: PeerCluster,
+    cluster: PeerCluster,
 }
 
 impl Place {
-    /// Fills the caches one after the other, beginning with another one each time.
+    /// Fills the caches one after the other, every other time the embedded one first.
     fn new(name: &str, options: &Options, set: Set, fill: usize) -> Result<Self> {
         let data = Data::new(options.scale, &[set]);
         let dataset = Dataset::of(data.files(set).to_vec());
         let room = dataset.bytes() * 5 / 4 + (64 << 20);
         let cluster = PeerCluster::start(name, &ClusterShape::of(1, room), &dataset);
-        let size = room.to_string();
-        let embedded = |name: &str| {
-            MountCommand::new("s3://data", &cluster.network().scratch().dir(name))
-                .args(&["--cache-size", &size])
-                .endpoint(cluster.endpoint())
-                .limit(LIMIT)
-                .start()
-        };
         let place = Self {
             separate: cluster.nodes()[0].mount("m").limit(LIMIT).start(),
-            embedded: embedded("embedded"),
-            twin: embedded("twin"),
+            embedded: embedded(&cluster, "embedded", room),
             data,
-            _cluster: cluster,
+            set,
+            room,
+            cluster,
         };
-        let mut mounts = [&place.separate, &place.embedded, &place.twin];
-        mounts.rotate_left(fill % 3);
+        let mut mounts = [&place.separate, &place.embedded];
+        mounts.rotate_left(fill % 2);
+        place.fill(&mounts)?;
+        Ok(place)
+    }
+
+    /// Another mount with a cache of its own, filled as well.
+    fn twin(&self) -> Result<Mount> {
+        let twin = embedded(&self.cluster, "twin", self.room);
+        self.fill(&[&twin])?;
+        Ok(twin)
+    }
+
+    fn fill(&self, mounts: &[&Mount]) -> Result<()> {
         for mount in mounts {
-            Load::whole(set, &place.data).run(&mount.path())?;
+            Load::whole(self.set, &self.data).run(&mount.path())?;
         }
         thread::sleep(SETTLE);
         rustix::fs::sync();
-        Ok(place)
+        Ok(())
     }
 
     /// A pass from the disk, and another from memory, where nothing else lies: the pages of
@@ -229,4 +232,12 @@ impl Place {
         };
         Ok((opens(&self.separate)?, opens(&self.embedded)?))
     }
+}
+
+fn embedded(cluster: &PeerCluster, name: &str, room: u64) -> Mount {
+    MountCommand::new("s3://data", &cluster.network().scratch().dir(name))
+        .args(&["--cache-size", &room.to_string()])
+        .endpoint(cluster.endpoint())
+        .limit(LIMIT)
+        .start()
 }
