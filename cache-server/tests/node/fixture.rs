@@ -8,7 +8,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
@@ -19,6 +19,8 @@ use forebay_core::cache::{Availability, Cache, CacheError, FileRef, Lease};
 use forebay_core::manifest::{Builder, Listed, Manifest, Source, VersionId};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
+
+use crate::separate::until;
 
 pub(crate) const MIB: usize = 1 << 20;
 
@@ -117,18 +119,11 @@ impl Node {
         let lease = self.lease(path).await;
         let found = self.cache.ensure(&lease, range).await?;
         if matches!(found, Availability::Inline(_)) {
-            self.until_filed().await;
+            let ended = || self.cache.fill_stats().snapshot().in_flight == 0;
+            let filed = || self.cache.ready(&lease, range).is_some() || ended();
+            until("what was read is filed", filed).await;
         }
         Ok(bytes_of(&found, range))
-    }
-
-    /// Waits until what was answered on its way is in the cache. What never comes, as some
-    /// tests have it, is not waited for.
-    async fn until_filed(&self) {
-        let deadline = Instant::now() + Duration::from_millis(500);
-        while self.cache.fill_stats().snapshot().in_flight > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_micros(200)).await;
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use forebay_cache_server::fill::FillConfig;
 use forebay_cache_server::node::NodeCache;
@@ -15,6 +15,8 @@ use forebay_core::manifest::{Builder, EntryId, Listed, Manifest, Source};
 use forebay_loopback_s3::{LoopbackS3, synthetic};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
+
+use crate::separate::until;
 
 const MIB: u64 = 1 << 20;
 const KIB: u64 = 1 << 10;
@@ -74,21 +76,15 @@ impl Large {
     async fn read(&self, lease: &Lease, range: ByteRange) {
         let mut expected = vec![0; range.len() as usize];
         synthetic::fill(SEED, range.start(), &mut expected);
-        let mut ready = self.cache.ready(lease, range);
-        if ready.is_none() {
-            ready = Some(self.cache.ensure(lease, range).await.unwrap());
+        if self.cache.ready(lease, range).is_none()
+            && let Availability::Inline(bytes) = self.cache.ensure(lease, range).await.unwrap()
+        {
+            assert!(bytes == expected, "wrong bytes at {range}");
+            let filed = || self.cache.ready(lease, range).is_some();
+            until("there is room for everything", filed).await;
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let backing = loop {
-            match ready {
-                Some(Availability::Backed(backing)) => break backing,
-                Some(Availability::Inline(bytes)) => {
-                    assert!(bytes == expected, "wrong bytes at {range}");
-                }
-                None => assert!(Instant::now() < deadline, "there is room for everything"),
-            }
-            tokio::time::sleep(Duration::from_micros(200)).await;
-            ready = self.cache.ready(lease, range);
+        let Some(Availability::Backed(backing)) = self.cache.ready(lease, range) else {
+            panic!("there is room for everything")
         };
         let mut found = vec![0; expected.len()];
         let at = backing.offset + range.start();
