@@ -197,9 +197,23 @@ impl Standings {
         Sample::new(pairs)
     }
 
-    /// The peer with the highest median rate.
-    pub fn best_peer(&self, setting: Setting) -> Option<&Entry> {
+    /// The same of rates, by two rounds: their geometric mean. One went forward and one
+    /// backward, so that what only comes of a turn's place is the same on both sides.
+    pub fn ratio_both_ways(&self, setting: Setting, name: &str, other: &str) -> Sample {
+        let rates = |name| {
+            let rounds = self
+                .entry(name)
+                .map_or(&[][..], |entry| entry.rounds(setting));
+            rounds.chunks_exact(2).map(|two| two[0].rate * two[1].rate)
+        };
+        let pairs = rates(name).zip(rates(other));
+        Sample::new(pairs.map(|(ours, theirs)| (ours / theirs).sqrt()))
+    }
+
+    /// The peer with the highest median rate, of those that `counts`.
+    pub fn best_peer(&self, setting: Setting, counts: &dyn Fn(&Entry) -> bool) -> Option<&Entry> {
         self.peers(setting)
+            .filter(|entry| counts(entry))
             .max_by(|a, b| rate(a, setting).total_cmp(&rate(b, setting)))
     }
 
@@ -309,10 +323,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_faster_only_in_the_second_place_is_as_fast_both_ways() {
+        let warm = setting(State::Warm);
+        let mut standings = Standings::default();
+        for (name, rates) in [("a", [100.0, 300.0, 50.0]), ("b", [300.0, 100.0, 70.0])] {
+            let mut entry = Entry::new(name, String::new(), Role::Ours);
+            for rate in rates {
+                let round = Round {
+                    rate,
+                    ..super::example::standings().entries[0].rounds(warm)[0].clone()
+                };
+                entry.record(warm, round);
+            }
+            standings.entries.push(entry);
+        }
+        let ratio = standings.ratio_both_ways(warm, "a", "b");
+        assert_eq!((ratio.len(), ratio.median()), (1, 1.0));
+    }
+
+    #[test]
     fn the_best_peer_and_the_limit_are_those_that_took_part() {
         let standings = standings();
         let cold = setting(State::Cold);
-        assert_eq!(standings.best_peer(cold).unwrap().name, "rclone");
+        assert_eq!(standings.best_peer(cold, &|_| true).unwrap().name, "rclone");
         assert_eq!(standings.limit(cold).unwrap().name, "raw GET");
         assert_eq!(standings.limit(setting(State::Hot)).unwrap().name, "local");
         assert!(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use forebay_core::chunk::PAGE_SIZE;
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 use rustix::io::Errno;
 
 /// The most pieces that one call takes (`IOV_MAX` of Linux).
@@ -57,6 +57,14 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         }
         opened => opened,
     }
+}
+
+/// Has the kernel read from `file` what is asked for and no more: who reads here has read
+/// ahead already, the kernel for the mounted file or a window that was announced. Files that
+/// are passed through are opened anew, and read ahead as ever.
+pub(super) fn read_exactly(file: &File) {
+    // A file system that knows no advice reads on as it likes.
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
 }
 
 /// Writes `pieces` one behind the other from `offset` on, without copying them together.

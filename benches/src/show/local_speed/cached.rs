@@ -17,7 +17,7 @@ const HOT_EPOCH: f64 = 0.9;
 /// Small files from the disk.
 const WARM_EPOCH: f64 = 0.8;
 /// Duels for each round: of reads that take a second or less, and of others.
-const SHORT: usize = 4;
+const SHORT: usize = 8;
 const LONG: usize = 1;
 
 pub(super) fn large(report: &mut Report, options: &Options) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::judge::{alone, beside_limit, beside_peers, course, held, setting};
+use super::judge::{alone, beside_limit, beside_peers, beside_s3_peers, course, held, setting};
 use crate::contest::{Contest, Course, Round, Setting, Standings};
 use crate::data::Set;
 use crate::report::Report;
@@ -14,7 +14,7 @@ use crate::workload::Workload;
 const BESIDE_GET: f64 = 0.9;
 /// Large files beside the best peer.
 const BESIDE_PEER: f64 = 1.5;
-/// An epoch of small files that nobody announced, beside the best peer.
+/// An epoch of small files that nobody announced, beside the best peer that reads by S3.
 const UNANNOUNCED: f64 = 2.0;
 /// The time of a random read beside that of a GET of the same bytes.
 const LATENCY: f64 = 1.1;
@@ -59,7 +59,7 @@ pub(super) fn epoch(report: &mut Report, options: &Options) -> Result<()> {
     let (standings, cold) = contest(report, options, Set::Small, epoch)?;
     beside_limit(report, &standings, cold, Forebay::PLAN, BESIDE_GET);
     if options.peers {
-        beside_peers(report, &standings, cold, Forebay::NAME, UNANNOUNCED);
+        beside_s3_peers(report, &standings, cold, Forebay::NAME, UNANNOUNCED);
     }
     Ok(())
 }

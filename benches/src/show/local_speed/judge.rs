@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::sample::Sample;
 use crate::show::Options;
 use crate::site::Site;
-use crate::subject::{self, Forebay, Role, State};
+use crate::subject::{self, Forebay, Role, State, WeedMount};
 use crate::workload::Workload;
 
 /// A workload on one thread.
@@ -79,7 +79,9 @@ fn rates(report: &mut Report, standings: &Standings, setting: Setting) {
     }
 }
 
-/// `name` is at least `bound` times as fast as what limits it in the same rounds.
+/// `name` is at least `bound` times as fast as what limits it in the same rounds. Cached, in
+/// rounds both ways: the host of a virtual machine may well slow down every other read of a
+/// file, whoever's it is.
 pub(super) fn beside_limit(
     report: &mut Report,
     standings: &Standings,
@@ -90,7 +92,10 @@ pub(super) fn beside_limit(
     let Some(limit) = standings.limit(setting) else {
         return;
     };
-    let ratio = standings.ratio(setting, name, limit.name, |round| round.rate);
+    let ratio = match setting.state {
+        State::Cold => standings.ratio(setting, name, limit.name, |round| round.rate),
+        State::Warm | State::Hot => standings.ratio_both_ways(setting, name, limit.name),
+    };
     at_least(
         report,
         &format!("{setting}, {name} : {}", limit.name),
@@ -107,7 +112,31 @@ pub(super) fn beside_peers(
     name: &str,
     bound: f64,
 ) {
-    let Some(peer) = standings.best_peer(setting) else {
+    beside(report, standings, setting, name, bound, &|_| true);
+}
+
+/// The same of the peers that read by S3: `weed mount` asks the volume server itself, which
+/// the bucket of a cloud does not have.
+pub(super) fn beside_s3_peers(
+    report: &mut Report,
+    standings: &Standings,
+    setting: Setting,
+    name: &str,
+    bound: f64,
+) {
+    let reads_by_s3 = |entry: &Entry| entry.name != WeedMount::NAME;
+    beside(report, standings, setting, name, bound, &reads_by_s3);
+}
+
+fn beside(
+    report: &mut Report,
+    standings: &Standings,
+    setting: Setting,
+    name: &str,
+    bound: f64,
+    counts: &dyn Fn(&Entry) -> bool,
+) {
+    let Some(peer) = standings.best_peer(setting, counts) else {
         return;
     };
     let ratio = standings.ratio(setting, name, peer.name, |round| round.rate);

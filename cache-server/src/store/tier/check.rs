@@ -124,7 +124,10 @@ impl Tier {
     fn open_data_file(&self, object: &Object) -> Result<Arc<File>, Trouble> {
         let path = self.directory.data_file(object.id, object.generation);
         match data::open(&path) {
-            Ok(file) => Ok(Arc::new(file)),
+            Ok(file) => {
+                data::read_exactly(&file);
+                Ok(Arc::new(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Trouble::Damaged(Damage::Missing))
             }

@@ -97,6 +97,7 @@ impl Tier {
             if object.place() == Place::Nowhere {
                 let path = self.directory.data_file(object.id, object.generation);
                 let file = Arc::new(data::create(&path, object.size())?);
+                data::read_exactly(&file);
                 object.set_place(Place::Tier(self.number));
                 slot.open = Some(Arc::clone(&file));
                 slot.seen = None;
