@@ -14,6 +14,18 @@ impl Sample {
         Self(values)
     }
 
+    /// `ours` beside `theirs`, rates that were measured in turn, in every other round in the
+    /// opposite order: a ratio for each two rounds, of their geometric means. So what only
+    /// comes of a turn's place is the same on both sides. A last round without another is
+    /// left out.
+    pub fn of_both_ways(ours: &[f64], theirs: &[f64]) -> Self {
+        let rounds = ours.chunks_exact(2).zip(theirs.chunks_exact(2));
+        Self::new(rounds.map(|(ours, theirs)| {
+            let product = |two: &[f64]| two.iter().product::<f64>();
+            (product(ours) / product(theirs)).sqrt()
+        }))
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -72,6 +84,14 @@ impl fmt::Display for Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_faster_only_in_the_second_place_is_as_fast_both_ways() {
+        let ratio = Sample::of_both_ways(&[100.0, 300.0, 50.0], &[300.0, 100.0, 70.0]);
+        assert_eq!((ratio.len(), ratio.median()), (1, 1.0));
+        let twice = Sample::of_both_ways(&[100.0, 400.0], &[100.0, 100.0]);
+        assert_eq!(twice.median(), 2.0);
+    }
 
     #[test]
     fn the_median_of_an_even_number_of_values_is_the_mean_of_the_middle_two() {

@@ -130,9 +130,7 @@ impl Tally {
             &format!("{name}: embedded, {}", self.workload.unit()),
             format_args!("{:.0}", Sample::new(embedded.to_vec())),
         );
-        let ratios = separate.chunks(2).zip(embedded.chunks(2));
-        let ratios = ratios.map(|(separate, embedded)| mean(separate) / mean(embedded));
-        let ratio = Sample::new(ratios);
+        let ratio = Sample::of_both_ways(separate, embedded);
         report.line(
             ratio.median() >= BOUND,
             &format!("{name}: separate server : embedded"),
@@ -145,11 +143,6 @@ impl Tally {
             Sample::new(embedded.chunks(2).map(|turns| turns[1] / turns[0])),
         );
     }
-}
-
-/// The geometric mean of two rates.
-fn mean(rates: &[f64]) -> f64 {
-    rates.iter().product::<f64>().sqrt()
 }
 
 /// A cache with all of the data in it, and nobody who serves it.
