@@ -12,8 +12,10 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::scratch::Scratch;
+use crate::wait::wait_until;
 
 mod cable;
 mod slot;
@@ -22,6 +24,9 @@ use slot::Slot;
 
 /// The most namespaces of a network: a /28 has 14 addresses, and the host has one.
 const MOST_NODES: u8 = 13;
+
+/// How long a new network may take to carry its first packet.
+const READY: Duration = Duration::from_secs(20);
 
 /// A bridge and namespaces on it, removed when this is dropped.
 #[derive(Debug)]
@@ -76,6 +81,9 @@ impl Network {
             namespace.plug_in(&bridge);
             network.namespaces.push(namespace);
         }
+        for namespace in &network.namespaces {
+            namespace.await_host(network.host());
+        }
         network
     }
 
@@ -124,6 +132,30 @@ impl Namespace {
         Path::new("/run/netns").join(&self.name)
     }
 
+    /// Whether packets from here reach `to`, which is asked at a port where nobody listens.
+    fn reaches(&self, to: Ipv4Addr) -> bool {
+        let script = format!("exec 3<>/dev/tcp/{to}/9");
+        let mut bash = self.command(Path::new("timeout"));
+        let done = bash.args(["1", "bash", "-c", &script]).output();
+        let said = String::from_utf8_lossy(&done.expect("bash").stderr).into_owned();
+        // It answers as well as one at which somebody does.
+        said.contains("refused")
+    }
+
+    /// Waits for the first packet to the machine's side and back, so that a network that does
+    /// not work is not taken for a fault of what is tested.
+    fn await_host(&self, host: Ipv4Addr) {
+        if !wait_until(READY, || self.reaches(host)) {
+            let asked = ["neigh", "-d addr", "-s link", "route"];
+            let inside = asked.map(|what| run("ip", &format!("-n {} {what}", self.name)));
+            let outside = asked.map(|what| run("ip", what));
+            panic!(
+                "{} does not reach {host} within {READY:?}\ninside: {inside:#?}\noutside: {outside:#?}",
+                self.name
+            );
+        }
+    }
+
     fn plug_in(&self, bridge: &str) {
         let Self { name, address } = self;
         must(&format!("netns add {name}"));
@@ -156,20 +188,8 @@ fn run(program: &str, words: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::process::Process;
-    use crate::wait::wait_until;
-
-    fn reaches(from: &Namespace, to: Ipv4Addr) -> bool {
-        // A port that nobody listens at answers as well as one that somebody does.
-        let script = format!("exec 3<>/dev/tcp/{to}/9");
-        let mut bash = from.command(Path::new("timeout"));
-        let done = bash.args(["1", "bash", "-c", &script]).output();
-        let said = String::from_utf8_lossy(&done.expect("bash").stderr).into_owned();
-        said.contains("refused")
-    }
 
     #[test]
     fn namespaces_reach_each_other_until_a_cable_is_cut_and_again_when_it_is_mended() {
@@ -177,20 +197,20 @@ mod tests {
         let [a, b, c] = network.namespaces() else {
             panic!("three")
         };
-        assert!(reaches(a, b.address()) && reaches(b, network.host()));
+        assert!(a.reaches(b.address()) && b.reaches(network.host()));
         a.cut();
-        assert!(!reaches(a, b.address()) && !reaches(b, a.address()));
+        assert!(!a.reaches(b.address()) && !b.reaches(a.address()));
         a.mend();
-        assert!(reaches(a, b.address()));
+        assert!(a.reaches(b.address()));
         a.cut_from(&[b.address()]);
-        assert!(!reaches(a, b.address()) && !reaches(b, a.address()));
-        assert!(reaches(a, c.address()) && reaches(a, network.host()));
+        assert!(!a.reaches(b.address()) && !b.reaches(a.address()));
+        assert!(a.reaches(c.address()) && a.reaches(network.host()));
         a.mend();
         a.lose(100);
-        assert!(!reaches(a, c.address()));
+        assert!(!a.reaches(c.address()));
         a.lose(0);
         a.limit(Some("10mbit"));
-        assert!(reaches(a, c.address()));
+        assert!(a.reaches(c.address()));
         a.limit(None);
     }
 
