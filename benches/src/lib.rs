@@ -10,6 +10,7 @@ pub mod data;
 mod golden;
 pub mod hit_ratio;
 pub mod machine;
+pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod object;

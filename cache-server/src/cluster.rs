@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_core::placement::{Member, Ranked, SegmentKey, rank};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,7 @@ mod peer;
 mod server;
 #[cfg(test)]
 mod simulation;
+mod socket;
 mod stats;
 mod status;
 mod stream;
@@ -121,6 +122,10 @@ fn asked_first(ranked: Ranked) -> impl Iterator<Item = usize> {
         .take_while(|&position| position != 0)
 }
 
+/// Reads of members that have a thread each; more of them share the runtime's. Others
+/// need threads, too, such as those that send.
+const MOST_THREADS: usize = 64;
+
 /// A member's view of its cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -130,6 +135,7 @@ pub struct Cluster {
     view: Mutex<View>,
     stats: Arc<ClusterStats>,
     draining: watch::Sender<bool>,
+    threads: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -160,6 +166,7 @@ impl Cluster {
             view: Mutex::new(View::alone(&config.member)),
             stats: Arc::default(),
             draining: watch::Sender::new(false),
+            threads: Arc::new(Semaphore::new(MOST_THREADS)),
             tasks: TaskTracker::new(),
             config,
             stop,

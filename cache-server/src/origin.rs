@@ -54,7 +54,21 @@ pub struct Piece {
 }
 
 /// A [`Body`] whose pieces may have been checked on their way.
-pub type CheckedBody = BoxStream<'static, Result<Piece, Error>>;
+pub struct CheckedBody {
+    /// The pieces.
+    pub pieces: BoxStream<'static, Result<Piece, Error>>,
+    /// Whether waiting for a piece holds up the thread: they are to be taken on one that
+    /// may be held up, and what is done with a piece may hold it up as well.
+    pub holds_thread: bool,
+}
+
+impl fmt::Debug for CheckedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedBody")
+            .field("holds_thread", &self.holds_thread)
+            .finish_non_exhaustive()
+    }
+}
 
 /// One object as an origin lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +194,10 @@ pub trait Origin: Send + Sync + fmt::Debug + 'static {
     ) -> Result<CheckedBody, Error> {
         let body = self.read(object, range).await?;
         let unchecked = |bytes| Piece { bytes, crc: None };
-        Ok(body.map(move |bytes| bytes.map(unchecked)).boxed())
+        Ok(CheckedBody {
+            pieces: body.map(move |bytes| bytes.map(unchecked)).boxed(),
+            holds_thread: false,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use forebay_benches::chart::Chart;
 use forebay_benches::contest::{Contest, Course, Standings};
 use forebay_benches::data::{Scale, Set};
+use forebay_benches::memory::Comb;
 use forebay_benches::site::Site;
 use forebay_benches::workload::Workload;
 use forebay_benches::{machine, page, subject, table};
@@ -79,6 +80,10 @@ fn main() -> Result<()> {
         Size::Tiny => Scale::TINY,
         Size::Medium => Scale::MEDIUM,
         Size::Full => Scale::FULL,
+    };
+    let _comb = match args.size {
+        Size::Tiny => None,
+        Size::Medium | Size::Full => Comb::hold()?,
     };
     let mut standings = Standings::default();
     for (set, cold, cached) in COURSES {

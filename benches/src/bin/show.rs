@@ -6,6 +6,7 @@ use anyhow::Result;
 use chrono::Utc;
 use clap::{Parser, ValueEnum};
 use forebay_benches::data::Scale;
+use forebay_benches::memory::Comb;
 use forebay_benches::show::{self, Options};
 use forebay_benches::{machine, page};
 
@@ -66,7 +67,11 @@ fn main() -> Result<ExitCode> {
         scale,
         rounds: args.rounds as usize,
     };
-    let report = show::run(&show::chosen(items, &args.only)?, &options);
+    let items = show::chosen(items, &args.only)?;
+    // Of a few MiB, and of pods and pauses, nothing is compared that closely.
+    let is_close = !matches!(args.list, List::Survive | List::Csi) && !args.tiny;
+    let _comb = if is_close { Comb::hold()? } else { None };
+    let report = show::run(&items, &options);
     if args.write && args.list == List::LocalSpeed {
         let text = format!(
             "{}, {}, medians of {} rounds{less}.\n\n{}",

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_core::placement::{SEGMENT_SIZE, SegmentKey};
-use forebay_core::{ByteRange, ETag, ObjectId};
+use forebay_core::{ByteRange, ETag, ObjectId, chunk};
 use forebay_proto::peer::ReadRequest;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::PeerError;
 use super::peer::{Peer, PeerBody};
@@ -32,6 +33,33 @@ impl Clustered {
     /// Puts `cluster` before `inner`.
     pub fn new(inner: Arc<dyn Origin>, cluster: Arc<Cluster>) -> Self {
         Self { inner, cluster }
+    }
+
+    fn reading(&self, object: PinnedObject<'_>, range: ByteRange) -> Reading {
+        Reading {
+            wanted: Wanted {
+                inner: Arc::clone(&self.inner),
+                cluster: Arc::clone(&self.cluster),
+                id: ObjectId::derive(self.identity(), object.key, object.etag, object.size),
+                key: object.key.into(),
+                etag: object.etag.clone(),
+                size: object.size,
+                passed_over: Vec::new(),
+            },
+            at: range.start(),
+            end: range.end(),
+            source: None,
+            thread: None,
+        }
+    }
+
+    /// The right to a thread for `reading`, if it is long, a member is there to be read
+    /// from, and few have one.
+    fn thread_for(&self, reading: &Reading) -> Option<OwnedSemaphorePermit> {
+        let live = self.cluster.live();
+        let is_long = reading.end - reading.at > chunk::CHUNK_SIZE;
+        (is_long && reading.wanted.candidates(&live, reading.at).0.is_some())
+            .then(|| Arc::clone(&self.cluster.threads).try_acquire_owned().ok())?
     }
 }
 
@@ -58,8 +86,8 @@ impl Origin for Clustered {
     }
 
     async fn read(&self, object: PinnedObject<'_>, range: ByteRange) -> Result<Body, Error> {
-        let body = self.read_checked(object, range).await?;
-        Ok(body.map(|piece| piece.map(|piece| piece.bytes)).boxed())
+        let pieces = self.reading(object, range).pieces();
+        Ok(pieces.map(|piece| piece.map(|piece| piece.bytes)).boxed())
     }
 
     async fn read_checked(
@@ -67,21 +95,12 @@ impl Origin for Clustered {
         object: PinnedObject<'_>,
         range: ByteRange,
     ) -> Result<CheckedBody, Error> {
-        let reading = Reading {
-            wanted: Wanted {
-                inner: Arc::clone(&self.inner),
-                cluster: Arc::clone(&self.cluster),
-                id: ObjectId::derive(self.identity(), object.key, object.etag, object.size),
-                key: object.key.into(),
-                etag: object.etag.clone(),
-                size: object.size,
-                passed_over: Vec::new(),
-            },
-            at: range.start(),
-            end: range.end(),
-            source: None,
-        };
-        Ok(stream::try_unfold(reading, Reading::step).boxed())
+        let mut reading = self.reading(object, range);
+        reading.thread = self.thread_for(&reading);
+        Ok(CheckedBody {
+            holds_thread: reading.thread.is_some(),
+            pieces: reading.pieces().boxed(),
+        })
     }
 }
 
@@ -91,6 +110,8 @@ struct Reading {
     at: u64,
     end: u64,
     source: Option<Source>,
+    /// The right to hold up a thread while a member is read from.
+    thread: Option<OwnedSemaphorePermit>,
 }
 
 /// What is read, and who may be asked for it.
@@ -121,12 +142,16 @@ enum Next {
 }
 
 impl Reading {
+    fn pieces(self) -> impl Stream<Item = Result<Piece, Error>> + Send + 'static {
+        stream::try_unfold(self, Self::step)
+    }
+
     async fn step(mut self) -> Result<Option<(Piece, Self)>, Error> {
         while self.at < self.end {
             let end = self.segment_end();
             let source = match self.source.take() {
                 Some(source) => source,
-                None => self.wanted.open(ByteRange::new(self.at, end)).await?,
+                None => self.open(ByteRange::new(self.at, end)).await?,
             };
             let next = match source {
                 Source::Peer(body) => self.next_of_peer(body).await,
@@ -147,6 +172,15 @@ impl Reading {
         Ok(None)
     }
 
+    async fn open(&mut self, range: ByteRange) -> Result<Source, Error> {
+        let mut source = self.wanted.open(range).await?;
+        if let (Source::Peer(body), Some(_)) = (&mut source, &self.thread) {
+            // A socket that was lost says so when it is read from.
+            let _ = body.hold();
+        }
+        Ok(source)
+    }
+
     async fn next_of_peer(&mut self, mut body: PeerBody) -> Next {
         let error = match body.next().await {
             Ok(Some(piece)) => {
@@ -162,7 +196,7 @@ impl Reading {
     }
 
     async fn next_of_origin(&mut self, mut body: CheckedBody) -> Result<Next, Error> {
-        let next = self.wanted.unless_owner_comes(self.at, body.next()).await;
+        let next = self.wanted.unless_owner_comes(self.at, body.pieces.next()).await;
         match next {
             Some(Some(piece)) => {
                 self.source = Some(Source::Origin(body));

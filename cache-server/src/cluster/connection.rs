@@ -14,9 +14,10 @@ use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::inbox::{self, Memory};
+use super::socket::Socket;
 use super::stats::ClusterStats;
+use super::stream::Stream;
 use super::{ClusterConfig, Security};
-use crate::control::Duplex;
 
 /// How long connecting may take, handshakes included.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -83,18 +84,19 @@ impl Connector {
     }
 
     /// Connects to `address`, with TLS where that is asked for.
-    pub(super) async fn stream(&self, address: &str) -> Result<Box<dyn Duplex>, PeerError> {
+    async fn stream(&self, address: &str) -> Result<Stream, PeerError> {
         let stream = TcpStream::connect(address)
             .await
             .map_err(PeerError::Connect)?;
         stream.set_nodelay(true).map_err(PeerError::Connect)?;
+        let socket = Socket::Watched(stream);
         match &self.security {
-            Security::Insecure => Ok(Box::new(stream)),
+            Security::Insecure => Ok(Stream::Plain(socket)),
             Security::Mutual(tls) => {
                 let (config, name) = tls.client();
                 let connector = tokio_rustls::TlsConnector::from(config);
-                let stream = connector.connect(name, stream).await;
-                Ok(Box::new(stream.map_err(PeerError::Connect)?))
+                let stream = connector.connect(name, socket).await;
+                Ok(Stream::encrypted(stream.map_err(PeerError::Connect)?))
             }
         }
     }
@@ -139,7 +141,7 @@ impl Connector {
 
 /// A connection on which one request is answered at a time.
 pub(super) struct Connection {
-    stream: Box<dyn Duplex>,
+    stream: Stream,
     buffer: BytesMut,
     memory: Arc<Memory>,
 }
@@ -159,6 +161,18 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// From here on what is received holds up the thread, until the connection is
+    /// [watched](Self::watch) again.
+    pub(super) fn hold(&mut self) -> Result<(), PeerError> {
+        self.stream.socket().hold().map_err(FrameError::from)?;
+        Ok(())
+    }
+
+    pub(super) fn watch(&mut self) -> Result<(), PeerError> {
+        self.stream.socket().watch().map_err(FrameError::from)?;
+        Ok(())
+    }
+
     pub(super) async fn send(&mut self, request: &Request) -> Result<(), PeerError> {
         let sent = self.stream.write_all(&request.frame()).await;
         sent.map_err(|error| PeerError::Frame(error.into()))?;
@@ -167,7 +181,7 @@ impl Connection {
     }
 
     pub(super) async fn receive(&mut self) -> Result<Reply, PeerError> {
-        let (kind, payload) = read_frame(&mut *self.stream, &mut self.buffer).await?;
+        let (kind, payload) = read_frame(&mut self.stream, &mut self.buffer).await?;
         Ok(Reply::decode(kind, payload)?)
     }
 
@@ -184,7 +198,7 @@ impl Connection {
             buffer,
             memory,
         } = self;
-        let bytes = inbox::receive(&mut **stream, buffer, memory, len, header).await?;
+        let bytes = inbox::receive(stream, buffer, memory, len, header).await?;
         Ok(Received::Data(bytes, header.crc()))
     }
 
@@ -194,9 +208,14 @@ impl Connection {
             if let Some(header) = self.buffer.first_chunk() {
                 return Header::decode(header);
             }
-            // Little: what is behind the header is not to be copied.
-            self.buffer.reserve(READ_AHEAD);
-            let mut room = (&mut self.buffer).limit(READ_AHEAD);
+            let most = match self.stream.socket().is_held() {
+                // TLS waits until it has all that it is asked for.
+                true => Header::LEN - self.buffer.len(),
+                // Little: what is behind the header is not to be copied.
+                false => READ_AHEAD,
+            };
+            self.buffer.reserve(most);
+            let mut room = (&mut self.buffer).limit(most);
             if self.stream.read_buf(&mut room).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }

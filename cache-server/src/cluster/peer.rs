@@ -174,6 +174,12 @@ impl PeerBody {
         &self.peer
     }
 
+    /// Has the next bytes hold up the thread that waits for them.
+    pub(super) fn hold(&mut self) -> Result<(), PeerError> {
+        let connection = self.connection.as_mut();
+        connection.map_or(Ok(()), Connection::hold)
+    }
+
     /// The next bytes; `None` when all were sent.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, PeerError> {
         let Some(connection) = &mut self.connection else {
@@ -192,7 +198,9 @@ impl PeerBody {
                 Ok(Some(Piece { bytes, crc }))
             }
             Received::Reply(Reply::End) => {
-                if let Some(connection) = self.connection.take() {
+                if let Some(mut connection) = self.connection.take()
+                    && connection.watch().is_ok()
+                {
                     self.peer.keep(connection);
                 }
                 Ok(None)

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stats::ClusterStats;
+use super::socket::Socket;
 use super::stream::Stream;
 use super::{Cluster, Security};
 use crate::control::{self, ControlPort};
@@ -173,12 +174,12 @@ impl PeerServer {
 
     /// The connection as it is talked over, and its first bytes in `buffer`.
     async fn secure(&self, stream: TcpStream, buffer: &mut BytesMut) -> Result<Stream, Broken> {
+        let socket = Socket::Watched(stream);
         let mut stream = match &self.cluster.config.security {
-            Security::Insecure => Stream::Plain(stream),
+            Security::Insecure => Stream::Plain(socket),
             Security::Mutual(tls) => {
                 let acceptor = tokio_rustls::TlsAcceptor::from(tls.server());
-                let stream = acceptor.accept(stream).await.map_err(Broken::Tls)?;
-                Stream::Encrypted(Box::new(stream))
+                Stream::encrypted(acceptor.accept(socket).await.map_err(Broken::Tls)?)
             }
         };
         control::read_first(&mut stream, buffer).await?;

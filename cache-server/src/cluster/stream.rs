@@ -6,16 +6,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
 
-use crate::control::Duplex;
+use super::socket::Socket;
 
 /// What a connection is talked over.
 pub(super) enum Stream {
     /// The socket itself: the kernel can send from a file.
-    Plain(TcpStream),
+    Plain(Socket),
     /// TLS.
-    Encrypted(Box<dyn Duplex>),
+    Encrypted(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    /// Encrypted from here on.
+    pub(super) fn encrypted(stream: impl Into<TlsStream<Socket>>) -> Self {
+        Self::Encrypted(Box::new(stream.into()))
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Encrypted(stream) => stream.get_mut().0,
+        }
+    }
 }
 
 impl fmt::Debug for Stream {

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, ErrorKind, chunk};
 use futures::StreamExt;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::transient::Owner;
 use super::{Fills, Flight, OpenObject, chunk_end};
-use crate::origin::{Error as OriginError, Piece};
+use crate::origin::{CheckedBody, Error as OriginError, Piece};
 use crate::store::{Pieces, WriteError};
 
 /// The chunk, or the part of one, that is being put together: pieces as they arrived, not
@@ -57,31 +59,59 @@ impl Assembly {
 impl Fills {
     /// Reads the flight's range and files each chunk, or part of one, as soon as it is
     /// complete.
-    ///
-    /// The write of one chunk overlaps with the arrival of the next; at most two chunks
-    /// are in memory for each flight.
     pub(super) async fn transfer(
         self: &Arc<Self>,
         object: &Arc<OpenObject>,
         flight: &Arc<Flight>,
     ) -> Result<(), CacheError> {
-        let range = flight.range();
         let origin = object.target.origin();
-        let read = origin.read_checked(object.target.pinned(), range).await;
-        let mut body = read.map_err(classify)?;
+        let read = origin.read_checked(object.target.pinned(), flight.range());
+        let body = read.await.map_err(classify)?;
+        if !body.holds_thread {
+            return self.receive(object, flight, body).await;
+        }
+        let (fills, object, flight) = (Arc::clone(self), Arc::clone(object), Arc::clone(flight));
+        let dropped = CancellationToken::new();
+        let runtime = Handle::current();
+        let unless_dropped = dropped.clone();
+        let work = self.tasks.spawn_blocking(move || {
+            let received = fills.receive(&object, &flight, body);
+            runtime.block_on(unless_dropped.run_until_cancelled(received))
+        });
+        let _drop = dropped.drop_guard();
+        match work.await {
+            Ok(received) => received.unwrap_or_else(|| Err(super::shutting_down())),
+            Err(error) => Err(CacheError::new(ErrorKind::Internal, error.to_string())),
+        }
+    }
+
+    /// Takes the pieces of `body`. The write of one chunk overlaps with the arrival of the
+    /// next, in the socket's buffer if the same thread does both; at most two chunks are in
+    /// memory for each flight.
+    async fn receive(
+        self: &Arc<Self>,
+        object: &Arc<OpenObject>,
+        flight: &Arc<Flight>,
+        mut body: CheckedBody,
+    ) -> Result<(), CacheError> {
+        let range = flight.range();
         let mut assembly = Assembly::at(range.start(), range);
         let mut filing: Option<JoinHandle<()>> = None;
-        while let Some(piece) = body.next().await {
+        while let Some(piece) = body.pieces.next().await {
             let mut piece = piece.map_err(classify)?;
             while !piece.bytes.is_empty() {
                 let Some(part) = &mut assembly else {
                     return Err(wrong_length(object, range, "more"));
                 };
-                if part.take(&mut piece) {
-                    settle(filing.take()).await;
-                    let next = Assembly::at(part.range.end(), range);
-                    if let Some(part) = std::mem::replace(&mut assembly, next) {
-                        filing = Some(self.file(object, flight, part));
+                if !part.take(&mut piece) {
+                    continue;
+                }
+                settle(filing.take()).await;
+                let next = Assembly::at(part.range.end(), range);
+                if let Some(part) = std::mem::replace(&mut assembly, next) {
+                    match body.holds_thread {
+                        true => self.file_here(object, flight, part).await,
+                        false => filing = Some(self.file(object, flight, part)),
                     }
                 }
             }
@@ -91,6 +121,12 @@ impl Fills {
             return Err(wrong_length(object, range, "fewer"));
         }
         Ok(())
+    }
+
+    /// Files what was put together, on this thread.
+    async fn file_here(&self, object: &Arc<OpenObject>, flight: &Flight, part: Assembly) {
+        let _turn = object.lease.turn().await;
+        self.file_now(object, flight, part);
     }
 
     /// Files what was put together, on a blocking thread, and lets its readers have it:

@@ -7,9 +7,6 @@
 //! The caches are in memory: a disk that writes more slowly than the cable carries would be
 //! all that is measured.
 
-use std::fs::{self, File};
-use std::io::Write;
-
 use anyhow::{Context, Result, ensure};
 use forebay_tests::{ClusterShape, Dataset, Mount, Node, PeerCluster, Shape, Sizes, Trust};
 
@@ -172,25 +169,12 @@ impl Site {
         Ok((cable()?, stream))
     }
 
-    /// Uses as much memory as a file will take, and gives it back: what a virtual machine
-    /// has to be given by its host first costs several times what the read does.
-    fn take_memory(&self, bytes: u64) -> Result<()> {
-        let path = self.reader().dir().join("memory");
-        let piece = vec![1; 1 << 20];
-        let mut file = File::create(&path)?;
-        for _ in 0..bytes.div_ceil(1 << 20) {
-            file.write_all(&piece)?;
-        }
-        Ok(fs::remove_file(&path)?)
-    }
-
     /// Reads a file that is new here, and then compares it.
     fn stream(&self) -> Result<f64> {
         let number = self.unread.get();
         self.unread.set(number + 1);
         let file = self.dataset.files().get(number).context("a file is left")?;
         let path = self.mount.path().join(&file.path);
-        self.take_memory(file.size)?;
         let pass = sequential::read(&path)?;
         ensure!(pass.bytes == file.size, "read {} bytes", pass.bytes);
         let compared = file.compare(&path);

@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::super::socket::Socket;
 use super::super::stream::Stream;
 use crate::fill::OpenObject;
 
@@ -113,7 +114,7 @@ impl Outgoing {
             Availability::Inline(_) => return Err(Unsent::Unreadable),
             Availability::Backed(backing) => backing,
         };
-        if let Stream::Plain(socket) = stream {
+        if let Stream::Plain(Socket::Watched(socket)) = stream {
             let run = Run::of(object, backing.clone(), range);
             if let Some(end) = run.end() {
                 // An error says that the semaphore was closed, and it never is.
