@@ -69,6 +69,8 @@ mod stop;
 mod tests;
 mod tier;
 
+pub(crate) use data::read_into_memory;
+
 pub use chunks::ChunkState;
 pub use config::{StoreConfig, TierConfig, TierKind};
 pub use error::{StoreError, WriteError};

@@ -56,10 +56,12 @@ impl Clustered {
     /// The right to a thread for `reading`, if it is long, a member is there to be read
     /// from, and few have one.
     fn thread_for(&self, reading: &Reading) -> Option<OwnedSemaphorePermit> {
-        let live = self.cluster.live();
         let is_long = reading.end - reading.at > chunk::CHUNK_SIZE;
-        (is_long && reading.wanted.candidates(&live, reading.at).0.is_some())
-            .then(|| Arc::clone(&self.cluster.threads).try_acquire_owned().ok())?
+        let (member, _) = reading.wanted.candidates(&self.cluster.live(), reading.at);
+        match is_long && member.is_some() {
+            true => Arc::clone(&self.cluster.threads).try_acquire_owned().ok(),
+            false => None,
+        }
     }
 }
 
@@ -196,7 +198,10 @@ impl Reading {
     }
 
     async fn next_of_origin(&mut self, mut body: CheckedBody) -> Result<Next, Error> {
-        let next = self.wanted.unless_owner_comes(self.at, body.pieces.next()).await;
+        let next = self
+            .wanted
+            .unless_owner_comes(self.at, body.pieces.next())
+            .await;
         match next {
             Some(Some(piece)) => {
                 self.source = Some(Source::Origin(body));

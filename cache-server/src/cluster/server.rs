@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::stats::ClusterStats;
 use super::socket::Socket;
+use super::stats::ClusterStats;
 use super::stream::Stream;
 use super::{Cluster, Security};
 use crate::control::{self, ControlPort};

@@ -1,7 +1,7 @@
 //! A socket of a member, for tasks or for a thread.
 //!
-//! A task that streams a large read is woken for every few pieces of it, by another
-//! thread, and hands each chunk to a third one that may wait for a disk. A thread that
+//! A task that streams a large read is woken for every few pieces of it by another
+//! thread, and hands each chunk to a third one, which may wait for a disk. A thread that
 //! has the socket to itself sleeps in the read call, and what arrives while it writes a
 //! chunk is there when it comes back.
 
@@ -124,5 +124,78 @@ impl AsyncWrite for Socket {
             Self::Held(stream) => Poll::Ready(stream.shutdown(std::net::Shutdown::Write)),
             Self::Lost => lost(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    /// A socket, and the other end.
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (
+            Socket::Watched(ours.expect("connected")),
+            theirs.expect("accepted").0,
+        )
+    }
+
+    /// What `work` comes to on a thread that may be held up.
+    async fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+        let runtime = Handle::current();
+        let done = tokio::task::spawn_blocking(move || runtime.block_on(work));
+        done.await.expect("no panic")
+    }
+
+    #[tokio::test]
+    async fn a_held_socket_brings_what_comes_and_can_be_watched_again() {
+        let (mut socket, mut other) = pair().await;
+        socket.hold().expect("held");
+        other.write_all(b"first").await.expect("sent");
+        let (mut socket, read) = on_a_thread(async move {
+            let mut read = [0; 5];
+            socket.read_exact(&mut read).await.expect("read");
+            socket.write_all(b"second").await.expect("sent");
+            (socket, read)
+        })
+        .await;
+        assert_eq!(&read, b"first");
+        let mut read = [0; 6];
+        other.read_exact(&mut read).await.expect("read");
+        assert_eq!(&read, b"second");
+        socket.watch().expect("watched");
+        other.write_all(b"third").await.expect("sent");
+        let mut read = [0; 5];
+        socket.read_exact(&mut read).await.expect("read");
+        assert_eq!(&read, b"third");
+    }
+
+    #[tokio::test]
+    async fn who_waits_at_a_held_socket_can_give_up() {
+        let (mut socket, other) = pair().await;
+        socket.hold().expect("held");
+        let gave_up = on_a_thread(async move {
+            let waited = tokio::time::timeout(LOOK_UP / 2, socket.read_u8());
+            waited.await.is_err()
+        })
+        .await;
+        assert!(gave_up, "nothing was sent");
+        drop(other);
+    }
+
+    #[tokio::test]
+    async fn a_held_socket_tells_the_end() {
+        let (mut socket, other) = pair().await;
+        socket.hold().expect("held");
+        drop(other);
+        let read = on_a_thread(async move { socket.read_u8().await }).await;
+        let error = read.expect_err("nothing comes any more");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -1,11 +1,10 @@
 //! Fills ahead of readers: advice and warm-up, both within the limits of
 //! [`Prefetch`](crate::prefetch::Prefetch).
 
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
-use forebay_core::cache::{Backing, CacheError};
+use forebay_core::cache::CacheError;
 use forebay_core::{ByteRange, chunk};
 use tokio::runtime::Handle;
 
@@ -13,6 +12,7 @@ use super::gaps::{Grain, chunks_around};
 use super::transient::Owner;
 use super::{Fills, OpenObject, chunk_end, is_held, no_room, shutting_down};
 use crate::prefetch::{Admission, Reservation};
+use crate::store;
 
 /// The bytes of one origin read, and their share of the budget.
 struct Part {
@@ -102,13 +102,8 @@ impl Fills {
     async fn read_into_memory(&self, object: &Arc<OpenObject>, range: ByteRange) {
         let object = Arc::clone(object);
         let read = move || {
-            if let Some(Backing { file, offset }) = object.lease.backing() {
-                let will_need = rustix::fs::Advice::WillNeed;
-                let (start, len) = (offset + range.start(), NonZeroU64::new(range.len()));
-                let advised = rustix::fs::fadvise(&*file, start, len, will_need);
-                if let Err(error) = advised {
-                    tracing::debug!(%error, "advice about a cache file was refused");
-                }
+            if let Some(backing) = object.lease.backing() {
+                store::read_into_memory(&backing, range);
             }
         };
         // A join error is a panic there; nobody waits for the outcome.

@@ -2,10 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use bytes::Bytes;
+use forebay_core::ByteRange;
+use forebay_core::cache::Backing;
 use forebay_core::chunk::PAGE_SIZE;
 use rustix::fs::{Advice, OFlags};
 use rustix::io::Errno;
@@ -65,6 +68,14 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 pub(super) fn read_exactly(file: &File) {
     // A file system that knows no advice reads on as it likes.
     let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
+}
+
+/// Asks the kernel for the object bytes `range`, where they are not in memory, before somebody
+/// reads them.
+pub(crate) fn read_into_memory(backing: &Backing, range: ByteRange) {
+    let (start, len) = (backing.offset + range.start(), NonZeroU64::new(range.len()));
+    // Without it they come more slowly.
+    let _ = rustix::fs::fadvise(&*backing.file, start, len, Advice::WillNeed);
 }
 
 /// Writes `pieces` one behind the other from `offset` on, without copying them together.

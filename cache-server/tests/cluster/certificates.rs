@@ -58,7 +58,8 @@ fn loaded(authority: &Authority) -> Security {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_certificates_of_one_authority_talk() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let site = Site::new(12, MIB);
+    // In frames of a chunk, with one of a few bytes behind them.
+    let site = Site::new(12, 2 * MIB + 5);
     let mut nodes = vec![
         site.node("test", loaded(&ours)).await,
         site.node("test", loaded(&ours)).await,

@@ -98,6 +98,41 @@ async fn what_a_disk_has_got_wrong_is_not_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_long_reads_at_once_than_threads_for_them_all_come() {
+    let site = Site::new(150, MIB + 1);
+    let nodes = site.nodes(2).await;
+    // So that all of them wait at once.
+    site.origin
+        .always(Some(Fault::Delay(Duration::from_millis(500))));
+    let keys: Vec<_> = (0..150).map(|n| format!("o{n}")).collect();
+    let reads = join_all(keys.iter().map(|key| site.read(&nodes[0], key))).await;
+    for (n, read) in reads.into_iter().enumerate() {
+        let content = fixture::pattern(n, MIB + 1);
+        assert!(read.expect("read") == content, "wrong bytes of {n}");
+    }
+    assert_eq!(site.origin_bytes(), site.bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_ends_while_a_member_keeps_it_waiting() {
+    let site = Site::new(12, 3 * MIB);
+    let nodes = site.nodes(2).await;
+    // Who owns it has begun to work at it, and nothing comes.
+    site.origin.always(Some(Fault::Hang));
+    let keys: Vec<_> = (0..12).map(|n| format!("o{n}")).collect();
+    let reads = join_all(keys.iter().map(|key| site.read(&nodes[0], key)));
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let began = Instant::now();
+        nodes[0].cache.shutdown().await;
+        began.elapsed()
+    };
+    let (reads, took) = tokio::join!(reads, end);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(reads.iter().all(Result::is_err), "where from?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_killed_is_passed_over_and_out_within_two_seconds() {
     let site = Site::new(24, 2 * MIB);
     let nodes = site.nodes(4).await;

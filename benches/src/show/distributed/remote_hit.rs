@@ -44,7 +44,7 @@ impl Files {
     fn of(options: &Options) -> Self {
         let size = match options.scale == Scale::TINY {
             true => 24 << 20,
-            false => 256 << 20,
+            false => 512 << 20,
         };
         Self {
             rounds: options.rounds,

@@ -7,7 +7,6 @@
 //! memory only, are copied and summed up.
 
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use forebay_core::cache::{Availability, Backing};
 use forebay_core::{ByteRange, chunk};
 use forebay_proto::peer::Header;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Advice;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tokio::io::AsyncWriteExt;
@@ -26,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::super::socket::Socket;
 use super::super::stream::Stream;
 use crate::fill::OpenObject;
+use crate::store;
 
 /// How long a member may take nothing of what it has asked for.
 const STALL: Timespec = Timespec {
@@ -180,7 +179,11 @@ impl Drop for BreakOff<'_> {
 }
 
 fn send_frames(socket: &OwnedFd, run: &Run) -> Result<(), Unsent> {
-    read_ahead(run);
+    if let (Some((_, first)), Some((_, last))) = (run.frames.first(), run.frames.last()) {
+        // All of it at once: of itself the kernel reads no more than a pipe takes.
+        let whole = ByteRange::new(first.start(), last.end());
+        store::read_into_memory(&run.backing, whole);
+    }
     for (header, range) in &run.frames {
         send_header(socket, &header.encode())?;
         let (mut at, end) = (
@@ -199,18 +202,6 @@ fn send_frames(socket: &OwnedFd, run: &Run) -> Result<(), Unsent> {
         }
     }
     Ok(())
-}
-
-/// Has the kernel read all of `run` at once, where it is not in memory: of itself it reads no
-/// more than a pipe takes.
-fn read_ahead(run: &Run) {
-    let (Some((_, first)), Some((_, last))) = (run.frames.first(), run.frames.last()) else {
-        return;
-    };
-    let start = run.backing.offset + first.start();
-    let len = NonZeroU64::new(last.end() - first.start());
-    // Without it the bytes come more slowly.
-    let _ = rustix::fs::fadvise(&*run.backing.file, start, len, Advice::WillNeed);
 }
 
 fn send_header(socket: &OwnedFd, mut header: &[u8]) -> io::Result<()> {
