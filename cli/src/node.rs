@@ -10,6 +10,7 @@ use forebay_cache_server::store::{Store, StoreConfig, StoreError, Terms, TierCon
 use forebay_core::placement::SEGMENT_SIZE;
 use tokio::runtime::Handle;
 
+use crate::allocator;
 use crate::config::CacheConfig;
 use crate::config::cache_dir::CacheDirs;
 use crate::exit::{Exit, Failure};
@@ -54,7 +55,9 @@ pub(crate) async fn start(
         origin_stats: Arc::clone(&origin.stats),
         ..usual
     };
-    Ok(NodeCache::new(store, fill, Handle::current()))
+    let node = NodeCache::new(store, fill, Handle::current());
+    tokio::spawn(allocator::give_back_at_rest(Arc::downgrade(&node)));
+    Ok(node)
 }
 
 /// Ends every wait, makes the cache durable and lets go of the directories.

@@ -1,8 +1,9 @@
 //! A mount in a container with little memory.
 
+use std::fs;
 use std::time::Duration;
 
-use forebay_tests::Press;
+use forebay_tests::{Bucket, Dataset, Press, Shape, Sizes, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -24,4 +25,33 @@ fn sixty_four_readers_are_served_within_128_mib() {
     );
     assert_eq!((pressed.kills, pressed.faults.first()), (0, None));
     assert!(pressed.evicted_bytes > 0, "the cache was never full");
+}
+
+/// Memory of process `pid` that is no file's, in bytes.
+fn anonymous(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("RssAnon in kB");
+    kib << 10
+}
+
+#[test]
+fn memory_that_fetching_took_is_given_back() {
+    let bucket = Bucket::new("memory-given-back", 512 * MIB);
+    let dataset = Dataset::new(&Shape {
+        files: 1,
+        directories: 0,
+        sizes: Sizes::Fixed(256 * MIB),
+        seed: 7,
+    });
+    dataset.put_to(bucket.server(), Bucket::NAME, "");
+    let mount = bucket.mount("m").start();
+    let before = anonymous(mount.pid());
+    let file = &dataset.files()[0];
+    file.compare(&mount.path().join(&file.path)).expect("right");
+    let now = || anonymous(mount.pid());
+    let is_back = wait_until(Duration::from_secs(10), || now() < before + 8 * MIB);
+    assert!(is_back, "{before} bytes before, {} now", now());
 }
