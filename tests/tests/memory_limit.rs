@@ -53,5 +53,9 @@ fn memory_that_fetching_took_is_given_back() {
     let now = || anonymous(mount.pid());
     let fetched = now();
     let is_less = wait_until(Duration::from_secs(10), || now() + 4 * MIB < fetched);
-    assert!(is_less, "{fetched} bytes when all was there, {} later", now());
+    assert!(
+        is_less,
+        "{fetched} bytes when all was there, {} later",
+        now()
+    );
 }

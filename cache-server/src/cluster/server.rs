@@ -64,6 +64,11 @@ enum Broken {
     OutOfTurn,
 }
 
+/// How bytes leave for members: by a window, as Linux does of itself. A machine that is told to
+/// pace its connections (BBR, for far and lossy ways) pays with timers and small pieces, and is
+/// a quarter slower between neighbours.
+const CONGESTION: &str = "cubic";
+
 impl From<std::io::Error> for Broken {
     fn from(error: std::io::Error) -> Self {
         Self::Frame(error.into())
@@ -100,6 +105,9 @@ impl PeerServer {
 
     /// Accepts and serves members until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        // Of the listener, because a connection that has begun to pace does not stop. A kernel
+        // without it goes on as it would.
+        let _ = rustix::net::sockopt::set_tcp_congestion(&listener, CONGESTION);
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
