@@ -105,9 +105,9 @@ impl PeerServer {
 
     /// Accepts and serves members until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        // Of the listener, because a connection that has begun to pace does not stop. A kernel
-        // without it goes on as it would.
-        let _ = rustix::net::sockopt::set_tcp_congestion(&listener, CONGESTION);
+        if let Err(error) = send_by_window(&listener) {
+            tracing::debug!(%error, "members are sent to as the machine does elsewhere");
+        }
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -304,6 +304,17 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Has connections to `listener` send by a window. Those that have begun to pace would not stop.
+///
+/// # Errors
+/// If the kernel has no such thing, or this process may not choose (it takes `CAP_NET_ADMIN`
+/// where the machine is told to do otherwise).
+fn send_by_window(listener: &TcpListener) -> std::io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_congestion(
+        listener, CONGESTION,
+    )?)
+}
+
 async fn send(stream: &mut Stream, reply: &Reply) -> Result<(), Broken> {
     stream.write_all(&reply.frame()).await?;
     Ok(stream.flush().await?)
@@ -315,4 +326,25 @@ async fn fail(stream: &mut Stream, error: &CacheError) -> Result<(), Broken> {
         message: error.to_string(),
     };
     send(stream, &reply).await
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::tcp_congestion;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_accepted_is_sent_to_by_a_window_whatever_the_machine_does_elsewhere() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        if let Err(error) = send_by_window(&listener) {
+            eprintln!("NOT TESTED: this process may not choose how it sends: {error}");
+            return;
+        }
+        let address = listener.local_addr().expect("an address");
+        let (asking, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_asking, accepted) = (asking.expect("connected"), accepted.expect("accepted").0);
+        let used = tcp_congestion(&accepted).expect("known");
+        assert_eq!(used, CONGESTION);
+    }
 }
