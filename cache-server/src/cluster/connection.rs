@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::inbox::{self, Memory};
 use super::socket::Socket;
 use super::stats::ClusterStats;
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::{ClusterConfig, Security};
 
 /// How long connecting may take, handshakes included.
@@ -91,12 +91,12 @@ impl Connector {
         stream.set_nodelay(true).map_err(PeerError::Connect)?;
         let socket = Socket::Watched(stream);
         match &self.security {
-            Security::Insecure => Ok(Stream::Plain(socket)),
+            Security::Insecure => Ok(Stream::Left(socket)),
             Security::Mutual(tls) => {
                 let (config, name) = tls.client();
                 let connector = tokio_rustls::TlsConnector::from(config);
                 let stream = connector.connect(name, socket).await;
-                Ok(Stream::encrypted(stream.map_err(PeerError::Connect)?))
+                Ok(stream::encrypted(stream.map_err(PeerError::Connect)?))
             }
         }
     }
@@ -164,12 +164,16 @@ impl Connection {
     /// From here on what is received holds up the thread, until the connection is
     /// [watched](Self::watch) again.
     pub(super) fn hold(&mut self) -> Result<(), PeerError> {
-        self.stream.socket().hold().map_err(FrameError::from)?;
+        stream::socket(&mut self.stream)
+            .hold()
+            .map_err(FrameError::from)?;
         Ok(())
     }
 
     pub(super) fn watch(&mut self) -> Result<(), PeerError> {
-        self.stream.socket().watch().map_err(FrameError::from)?;
+        stream::socket(&mut self.stream)
+            .watch()
+            .map_err(FrameError::from)?;
         Ok(())
     }
 
@@ -208,7 +212,7 @@ impl Connection {
             if let Some(header) = self.buffer.first_chunk() {
                 return Header::decode(header);
             }
-            let most = match self.stream.socket().is_held() {
+            let most = match stream::socket(&mut self.stream).is_held() {
                 // TLS waits until it has all that it is asked for.
                 true => Header::LEN - self.buffer.len(),
                 // Little: what is behind the header is not to be copied.

@@ -1,83 +1,23 @@
 //! A connection between members, with or without encryption.
 
-use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+use tokio_util::either::Either;
 
 use super::socket::Socket;
 
-/// What a connection is talked over.
-pub(super) enum Stream {
-    /// The socket itself: the kernel can send from a file.
-    Plain(Socket),
-    /// TLS.
-    Encrypted(Box<TlsStream<Socket>>),
+/// What a connection is talked over: the socket itself, to which the kernel can send from a
+/// file, or TLS.
+pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
+
+/// A stream that is encrypted.
+pub(super) fn encrypted(stream: impl Into<TlsStream<Socket>>) -> Stream {
+    Either::Right(Box::new(stream.into()))
 }
 
-impl Stream {
-    /// Encrypted from here on.
-    pub(super) fn encrypted(stream: impl Into<TlsStream<Socket>>) -> Self {
-        Self::Encrypted(Box::new(stream.into()))
-    }
-
-    /// The socket below.
-    pub(super) fn socket(&mut self) -> &mut Socket {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Encrypted(stream) => stream.get_mut().0,
-        }
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(_) => f.write_str("Plain"),
-            Self::Encrypted(_) => f.write_str("Encrypted"),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Encrypted(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Encrypted(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Encrypted(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+/// The socket below.
+pub(super) fn socket(stream: &mut Stream) -> &mut Socket {
+    match stream {
+        Either::Left(socket) => socket,
+        Either::Right(stream) => stream.get_mut().0,
     }
 }

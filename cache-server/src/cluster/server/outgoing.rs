@@ -113,7 +113,7 @@ impl Outgoing {
             Availability::Inline(_) => return Err(Unsent::Unreadable),
             Availability::Backed(backing) => backing,
         };
-        if let Stream::Plain(Socket::Watched(socket)) = stream {
+        if let Stream::Left(Socket::Watched(socket)) = stream {
             let run = Run::of(object, backing.clone(), range);
             if let Some(end) = run.end() {
                 // An error says that the semaphore was closed, and it never is.
